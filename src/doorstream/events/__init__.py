@@ -1,0 +1,18 @@
+"""The vocabulary: events, positions, the topic catalogue, and the entities of a building. Pure values, no I/O."""
+
+from doorstream.events.errors import EventError, InvalidEvent, InvalidPosition
+from doorstream.events.event import Event
+from doorstream.events.position import Position
+from doorstream.events.topics import CATALOGUE, STREAMED, Topic, topic_named
+
+__all__ = [
+    "CATALOGUE",
+    "STREAMED",
+    "Event",
+    "EventError",
+    "InvalidEvent",
+    "InvalidPosition",
+    "Position",
+    "Topic",
+    "topic_named",
+]

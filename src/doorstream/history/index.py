@@ -1,0 +1,245 @@
+"""The SQLite index: everything that is asked of the past, answered from a file that is derived from the log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from doorstream.events import Event
+from doorstream.history.query import Page, Query
+from doorstream.live import Hub
+from doorstream.log import EventLog, LogUnavailable
+
+_logger = structlog.get_logger(__name__)
+
+_BATCH = 1000
+_LINGER = 0.05  # several small events become one transaction, unless somebody waits for them
+_RETRY = 1.0
+_READERS = 2
+_READ_PATIENCE = 10.0
+_PRUNE_EVERY = 60.0
+_INLINE_IDS = 16
+
+_SCHEMA = files(__package__).joinpath("schema.sql").read_text()
+_APPLY = files(__package__).joinpath("apply.sql").read_text()
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Concerned(msgspec.Struct):
+    """What the index wants to know of a body."""
+
+    deviceId: Any = None  # noqa: N815 - the wire's name
+    holderId: Any = None  # noqa: N815 - the wire's name
+
+
+_decode_concerned = msgspec.json.Decoder(_Concerned).decode
+
+
+class Index:
+    """The index of one log. It follows the hub by itself and never keeps anything up.
+
+    ``find`` and ``query`` see what ``applied`` says; ``current`` waits until that is everything acknowledged.
+    """
+
+    def __init__(self, path: Path, hub: Hub, log: EventLog) -> None:
+        self._path = path
+        self._hub = hub
+        self._log = log
+        self.applied = 0
+        self._writer = ThreadPoolExecutor(1, "index-writer")
+        self._readers = ThreadPoolExecutor(_READERS, "index-reader")
+        self._own = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._follower: asyncio.Task[None] | None = None
+        self._pruner: asyncio.Task[None] | None = None
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._hurry = asyncio.Event()
+
+    async def start(self) -> None:
+        """Open (or make) the index and begin to follow."""
+        loop = asyncio.get_running_loop()
+        self.applied = await loop.run_in_executor(self._writer, self._open)
+        self._follower = asyncio.create_task(self._follow(), name="index")
+        self._pruner = asyncio.create_task(self._prune_regularly(), name="index retention")
+
+    async def stop(self) -> None:
+        """Stop following and close the file."""
+        for task in (self._follower, self._pruner):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._writer.shutdown()
+        self._readers.shutdown()
+        for connection in self._connections:
+            connection.close()
+
+    async def current(self) -> None:
+        """Wait until the index holds everything that was acknowledged before this call.
+
+        Raises LogUnavailable when that takes longer than 10 s or cannot be known.
+        """
+        last = (await self._log.extent()).last
+        try:
+            await asyncio.wait_for(self.reached(last), _READ_PATIENCE)
+        except TimeoutError:
+            raise LogUnavailable("the index is still being built") from None
+
+    async def reached(self, sequence: int) -> None:
+        """Wait until ``applied`` is at least that sequence."""
+        if self.applied >= sequence:
+            return
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((sequence, waiting))
+        self._hurry.set()
+        await waiting
+
+    async def query(self, query: Query) -> Page:
+        """One page of events."""
+        loop = asyncio.get_running_loop()
+        rows = await loop.run_in_executor(self._readers, self._select, *query.statement())
+        events = [Event(json.encode(), sequence, recorded) for sequence, recorded, json in rows[: query.limit]]
+        return Page(events, len(rows) > query.limit)
+
+    async def find(self, site_id: str, ids: Sequence[str]) -> dict[str, int]:
+        """The first sequences of those of the ids that are kept."""
+        if len(ids) <= _INLINE_IDS:
+            return self._find(site_id, ids)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._find, site_id, ids)
+
+    def _open(self) -> int:
+        """Make the file ready; one that belongs to another log or is damaged is made anew."""
+        try:
+            return self._prepare()
+        except sqlite3.DatabaseError:
+            _logger.warning("the index is damaged and will be built again")
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            self._own = threading.local()
+            return self._prepare()
+
+    def _prepare(self) -> int:
+        connection = self._connection()
+        connection.executescript(_SCHEMA)
+        row = connection.execute("SELECT epoch, applied FROM progress").fetchone()
+        if row is not None and row[0] == self._log.epoch:
+            applied: int = row[1]
+            return applied
+        connection.execute("DELETE FROM events")
+        connection.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, 0)", (self._log.epoch,))
+        return 0
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's own connection."""
+        connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+            self._connections.append(connection)
+            self._own.connection = connection
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")  # derived: what is lost is read again from the log
+        return connection
+
+    def _select(self, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+        return self._connection().execute(sql, parameters).fetchall()
+
+    def _find(self, site_id: str, ids: Sequence[str]) -> dict[str, int]:
+        marks = ",".join("?" * len(ids))
+        rows = self._select(
+            f"SELECT id, min(sequence) FROM events WHERE id IN ({marks}) AND site = ? GROUP BY id",  # noqa: S608 - marks only
+            [*ids, site_id],
+        )
+        return dict(rows)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._advance()
+            except LogUnavailable:
+                await asyncio.sleep(_RETRY)
+            except sqlite3.Error as error:  # a full disk, most likely: it goes on when there is room again
+                _logger.warning("the index cannot be written", reason=str(error))
+                await asyncio.sleep(_RETRY)
+
+    async def _advance(self) -> None:
+        """Apply the next events: from the ring, or from the log where that is too short."""
+        ring = self._hub.ring
+        if self.applied < ring.base:
+            base = ring.base
+            async for events in self._log.read(self.applied, site_id=None, upto=base):
+                await self._apply(events, events[-1].sequence)
+            await self._apply([], base)
+            return
+        events = [entry.event for entry in islice(ring.after(self.applied, None), _BATCH)]
+        if events:
+            await self._apply(events, events[-1].sequence)
+            return
+        await self._hub.reached(self.applied + 1)
+        self._hurry.clear()
+        if not self._waiting:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), _LINGER)
+
+    async def _apply(self, events: list[Event], applied: int) -> None:
+        rows = [_row(event) for event in events]
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._writer, self._write, _encode(rows) if rows else b"", applied)
+        self.applied = applied
+        still = []
+        for sequence, waiting in self._waiting:
+            if sequence > applied:
+                still.append((sequence, waiting))
+            elif not waiting.done():
+                waiting.set_result(None)
+        self._waiting = still
+
+    def _write(self, rows: bytes, applied: int) -> None:
+        connection = self._connection()
+        connection.execute("BEGIN")
+        try:
+            if rows:
+                connection.execute(_APPLY, (rows.decode(),))
+            connection.execute("UPDATE progress SET applied = ?", (applied,))
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+    async def _prune_regularly(self) -> None:
+        """Forget what the log no longer keeps."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_PRUNE_EVERY)
+            with contextlib.suppress(LogUnavailable, sqlite3.Error):
+                first = (await self._log.extent()).first
+                await loop.run_in_executor(self._writer, self._prune, first)
+
+    def _prune(self, first: int) -> None:
+        self._connection().execute("DELETE FROM events WHERE sequence < ?", (first,))
+
+
+def _row(event: Event) -> list[Any]:
+    concerned = _decode_concerned(event.body)
+    return [
+        event.sequence,
+        event.site_id,
+        event.id,
+        event.topic,
+        event.occurred,
+        event.recorded,
+        concerned.deviceId if isinstance(concerned.deviceId, str) else None,
+        concerned.holderId if isinstance(concerned.holderId, str) else None,
+        event.json.decode(),
+    ]

@@ -1,0 +1,77 @@
+"""What can be asked of the history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from doorstream.events import Event
+
+MAX_LIMIT = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which events of a site, newest first (by position, never by ``occurred``), or oldest first with ``after``.
+
+    Times are milliseconds since 1970 UTC, both ends included. ``topics`` may end in ``.*`` for everything below.
+    """
+
+    site_id: str
+    limit: int = 100
+    before: int | None = None
+    after: int | None = None
+    topics: tuple[str, ...] = ()
+    device_id: str | None = None
+    holder_id: str | None = None
+    occurred_from: int | None = None
+    occurred_to: int | None = None
+    recorded_from: int | None = None
+    recorded_to: int | None = None
+
+    def statement(self) -> tuple[str, list[Any]]:
+        """The SQL of this query and its parameters."""
+        conditions = ["site = ?"]
+        parameters: list[Any] = [self.site_id]
+        for condition, value in (
+            ("sequence < ?", self.before),
+            ("sequence > ?", self.after),
+            ("device = ?", self.device_id),
+            ("holder = ?", self.holder_id),
+            ("occurred >= ?", self.occurred_from),
+            ("occurred <= ?", self.occurred_to),
+            ("recorded >= ?", self.recorded_from),
+            ("recorded <= ?", self.recorded_to),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                parameters.append(value)
+        if self.topics:
+            conditions.append("(" + " OR ".join(_topic_condition(topic) for topic in self.topics) + ")")
+            for topic in self.topics:
+                parameters.extend(_topic_parameters(topic))
+        order = "ASC" if self.after is not None else "DESC"
+        sql = (
+            "SELECT sequence, recorded, json FROM events WHERE "  # noqa: S608 - made of the fixed texts above
+            f"{' AND '.join(conditions)} ORDER BY sequence {order} LIMIT ?"
+        )
+        return sql, [*parameters, self.limit + 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some events, and whether there are more behind the last one."""
+
+    events: list[Event]
+    more: bool
+
+
+def _topic_condition(topic: str) -> str:
+    return "(topic >= ? AND topic < ?)" if topic.endswith(".*") else "topic = ?"
+
+
+def _topic_parameters(topic: str) -> tuple[str, ...]:
+    if topic.endswith(".*"):
+        prefix = topic[:-1]
+        return prefix, prefix[:-1] + "/"  # "/" is the character after "."
+    return (topic,)

@@ -1,0 +1,24 @@
+-- The index is derived from the log: it may be deleted at any time and is then built again.
+CREATE TABLE IF NOT EXISTS progress (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    epoch    TEXT    NOT NULL, -- of the log that this index was made from
+    applied  INTEGER NOT NULL  -- the last sequence that is in here
+);
+
+CREATE TABLE IF NOT EXISTS events (
+    sequence INTEGER PRIMARY KEY,
+    site     TEXT    NOT NULL,
+    id       TEXT    NOT NULL,
+    topic    TEXT    NOT NULL,
+    occurred INTEGER NOT NULL, -- milliseconds since 1970 UTC
+    recorded INTEGER NOT NULL, -- milliseconds since 1970 UTC
+    device   TEXT,
+    holder   TEXT,
+    json     TEXT    NOT NULL  -- the event as kept in the log
+);
+
+CREATE INDEX IF NOT EXISTS events_by_id       ON events (id);
+CREATE INDEX IF NOT EXISTS events_by_site     ON events (site, sequence);
+CREATE INDEX IF NOT EXISTS events_by_device   ON events (device, sequence) WHERE device IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_by_holder   ON events (holder, sequence) WHERE holder IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_by_occurred ON events (site, occurred);

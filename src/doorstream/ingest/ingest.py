@@ -1,0 +1,239 @@
+"""From encoded events to places in the log.
+
+An event's id makes repeating safe: the first content that was kept under an id wins, and every repeat is answered with
+its position, for as long as the event is kept. Three places know ids: a small map of recent ones, JetStream itself for
+the last two minutes, and the index for all older ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from doorstream.events import InvalidEvent
+from doorstream.events.draft import MAX_EVENT_BYTES, Accepted, Names, accept, decode_draft
+from doorstream.history import Index
+from doorstream.ingest.space import SpaceGuard
+from doorstream.log import MAX_BATCH, DuplicateId, EventLog, LogUnavailable
+
+_RECENT = 50_000
+_PORTION = 500
+_MAX_REPORTED = 1000
+_ATTEMPTS = 3
+
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class Receipt(NamedTuple):
+    """Where an event stands. ``duplicate``: it had been put in before."""
+
+    sequence: int
+    duplicate: bool
+
+
+class Receipts(NamedTuple):
+    """The answer to an array."""
+
+    receipts: list[Receipt]
+
+    @property
+    def duplicates(self) -> int:
+        """How many had been put in before."""
+        return sum(receipt.duplicate for receipt in self.receipts)
+
+
+class Fault(NamedTuple):
+    """What is wrong with one member of an array, or one line (both counted as the caller counts them)."""
+
+    where: int
+    reason: str
+
+
+class Invalid(Exception):
+    """An array with members that cannot be kept; nothing of it was."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__(f"{len(faults)} of the events cannot be kept")
+        self.faults = faults
+
+
+class LineReport:
+    """The answer to a stream of lines, filled while it is read."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.duplicates = 0
+        self.first: int | None = None
+        self.last: int | None = None
+        self.rejected_count = 0
+        self.rejected: list[Fault] = []
+
+    def reject(self, line: int, reason: str) -> None:
+        """Note a line that cannot be kept; the first 1,000 are named."""
+        self.rejected_count += 1
+        if len(self.rejected) < _MAX_REPORTED:
+            self.rejected.append(Fault(line, reason))
+
+    def add(self, receipts: Sequence[Receipt]) -> None:
+        """Note what was kept."""
+        for sequence, duplicate in receipts:
+            self.accepted += 1
+            self.duplicates += duplicate
+            self.first = sequence if self.first is None else min(self.first, sequence)
+            self.last = sequence if self.last is None else max(self.last, sequence)
+
+
+class Ingest:
+    """The one way in, for the API, drivers and the directory's own events."""
+
+    def __init__(self, log: EventLog, index: Index, new_id: Callable[[], str], space: SpaceGuard | None) -> None:
+        self._log = log
+        self._index = index
+        self._new_id = new_id
+        self._space = space
+        self._recent: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    async def put(self, site_id: str, names: Names, data: bytes) -> Receipt:
+        """Keep one event; raises InvalidEvent, StorageFull or LogUnavailable."""
+        self._check_space()
+        event = accept(decode_draft(data), site_id=site_id, names=names, new_id=self._new_id())
+        if event.has_own_id:
+            known = await self._known(site_id, [event.id])
+            if known:
+                return Receipt(known[event.id], duplicate=True)
+        return await self._append(site_id, event)
+
+    async def put_array(self, site_id: str, names: Names, data: bytes) -> Receipts:
+        """Keep the events of a JSON array, all or none; raises Invalid, StorageFull or LogUnavailable.
+
+        Raises InvalidEvent when the text is no array at all.
+        """
+        self._check_space()
+        try:
+            members = _decode_array(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidEvent(str(error)) from None
+        events: list[Accepted] = []
+        faults: list[Fault] = []
+        for at, member in enumerate(members):
+            try:
+                events.append(accept(decode_draft(member), site_id=site_id, names=names, new_id=self._new_id()))
+            except InvalidEvent as error:
+                faults.append(Fault(at, str(error)))
+        if faults:
+            raise Invalid(faults)
+        return Receipts(await self._append_all(site_id, events))
+
+    async def put_lines(self, site_id: str, names: Names, body: AsyncIterator[bytes]) -> LineReport:
+        """Keep every valid line of an NDJSON stream; raises StorageFull or LogUnavailable in the middle.
+
+        What was kept until then stays, and can be put in again with the same ids.
+        """
+        report = LineReport()
+        portion: list[Accepted] = []
+        number = 0
+        async for number, line in _lines(body):
+            if line is None:
+                report.reject(number, f"longer than {MAX_EVENT_BYTES} bytes")
+            elif line.strip():
+                try:
+                    portion.append(accept(decode_draft(line), site_id=site_id, names=names, new_id=self._new_id()))
+                except InvalidEvent as error:
+                    report.reject(number, str(error))
+            if len(portion) >= _PORTION:
+                report.add(await self._append_portion(site_id, portion))
+                portion = []
+        report.add(await self._append_portion(site_id, portion))
+        return report
+
+    def _check_space(self) -> None:
+        if self._space is not None:
+            self._space.check()
+
+    async def _known(self, site_id: str, ids: Sequence[str]) -> dict[str, int]:
+        """The places of those ids that are known to be kept."""
+        known: dict[str, int] = {}
+        older: list[str] = []
+        for event_id in ids:
+            sequence = self._recent.get((site_id, event_id))
+            if sequence is None:
+                older.append(event_id)
+            else:
+                known[event_id] = sequence
+        if older:
+            known.update(await self._index.find(site_id, older))
+        return known
+
+    def _remember(self, site_id: str, event: Accepted, sequence: int) -> None:
+        if event.has_own_id:
+            self._recent[site_id, event.id] = sequence
+            if len(self._recent) > _RECENT:
+                self._recent.popitem(last=False)
+
+    async def _append(self, site_id: str, event: Accepted) -> Receipt:
+        stored = await self._log.append((site_id, event.topic, event.id, event.json))
+        self._remember(site_id, event, stored.sequence)
+        return Receipt(stored.sequence, stored.duplicate)
+
+    async def _append_all(self, site_id: str, events: list[Accepted]) -> list[Receipt]:
+        """All or none: what is already kept is left out, and the rest is one atomic batch."""
+        for _ in range(_ATTEMPTS):
+            places = await self._known(site_id, [event.id for event in events if event.has_own_id])
+            fresh = {event.id: event for event in reversed(events) if event.id not in places}
+            batch = [fresh[event_id] for event_id in reversed(fresh)]
+            try:
+                stored = await self._log.append_batch([(site_id, e.topic, e.id, e.json) for e in batch])
+            except DuplicateId:
+                await self._index.current()  # JetStream knows an id that the index has not yet
+                continue
+            new: set[str] = set()
+            for event, place in zip(batch, stored, strict=True):
+                self._remember(site_id, event, place.sequence)
+                places[event.id] = place.sequence
+                if not place.duplicate:
+                    new.add(event.id)
+            return [_receipt(event.id, places, new) for event in events]
+        raise LogUnavailable("the same events are being put in by somebody else")
+
+    async def _append_portion(self, site_id: str, events: list[Accepted]) -> list[Receipt]:
+        """Some lines of a stream, in one commit."""
+        if not events:
+            return []
+        self._check_space()
+        return await self._append_all(site_id, events)
+
+
+def _receipt(event_id: str, places: dict[str, int], new: set[str]) -> Receipt:
+    """Of several events with one id the first is new and the others are its duplicates."""
+    is_new = event_id in new
+    new.discard(event_id)
+    return Receipt(places[event_id], duplicate=not is_new)
+
+
+async def _lines(body: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes | None]]:
+    """The numbered lines of a stream; None for one that is too long to be an event. Keeps at most one line."""
+    number = 1
+    rest = bytearray()
+    too_long = False
+    async for chunk in body:
+        start = 0
+        while (end := chunk.find(b"\n", start)) >= 0:
+            rest += chunk[start:end]
+            yield number, None if too_long or len(rest) > MAX_EVENT_BYTES else bytes(rest)
+            number += 1
+            rest.clear()
+            too_long = False
+            start = end + 1
+        rest += chunk[start:]
+        if len(rest) > MAX_EVENT_BYTES:
+            too_long = True
+            rest.clear()
+    if rest or too_long:
+        yield number, None if too_long else bytes(rest)
+
+
+assert _PORTION <= MAX_BATCH  # noqa: S101 - a portion is one atomic batch

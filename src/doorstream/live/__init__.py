@@ -1,0 +1,18 @@
+"""The live path: the hub with its interest groups, the resume primitive, and the ring of recent events."""
+
+from doorstream.live.entry import Encoder, Entry, Framing, Interest, Outlet
+from doorstream.live.hub import Group, Hub
+from doorstream.live.subscription import Consumer, State, Subscription
+
+__all__ = [
+    "Consumer",
+    "Encoder",
+    "Entry",
+    "Framing",
+    "Group",
+    "Hub",
+    "Interest",
+    "Outlet",
+    "State",
+    "Subscription",
+]

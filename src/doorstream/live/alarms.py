@@ -1,0 +1,71 @@
+"""Things that happen to a connection at a certain time, for thousands of connections with one timer of the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable
+
+_LONGEST_SLEEP = 1.0  # the wall clock may be set; the loop's clock does not notice
+
+
+class Alarm:
+    """One thing to be done at a time. ``cancel`` it when it is no longer wanted."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+        self.when = when
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Have nothing happen; may be called at any time."""
+        self.callback = None
+
+
+class Alarms:
+    """Calls back when the wall clock says so. ``clock`` gives seconds since 1970."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._heap: list[tuple[float, int, Alarm]] = []
+        self._counter = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def at(self, when: float, callback: Callable[[], None]) -> Alarm:
+        """Call back at that time, or as soon as possible when it has passed."""
+        alarm = Alarm(when, callback)
+        heapq.heappush(self._heap, (when, next(self._counter), alarm))
+        if self._heap[0][2] is alarm:
+            self._set_timer()
+        return alarm
+
+    def run_due(self) -> None:
+        """Call back everything that is due. Cheap when nothing is."""
+        heap = self._heap
+        if not heap or heap[0][0] > self._clock():
+            return
+        now = self._clock()
+        while heap and heap[0][0] <= now:
+            alarm = heapq.heappop(heap)[2]
+            callback, alarm.callback = alarm.callback, None
+            if callback is not None:
+                callback()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._heap and self._heap[0][2].callback is None:
+            heapq.heappop(self._heap)
+        if self._heap:
+            wait = min(max(self._heap[0][0] - self._clock(), 0.0), _LONGEST_SLEEP)
+            self._timer = asyncio.get_running_loop().call_later(wait, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.run_due()
+        if self._timer is None:
+            self._set_timer()

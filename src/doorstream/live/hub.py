@@ -1,0 +1,201 @@
+"""The hub: every event of the log to every connection that wants it, at one write for each.
+
+Connections with the same wishes form an interest group. An event is encoded once for a group; events that arrive within
+one turn of the event loop are joined and written together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+
+import structlog
+
+from doorstream.events import Event, Position
+from doorstream.live.entry import Entry, Interest
+from doorstream.live.ring import Ring
+
+_logger = structlog.get_logger(__name__)
+
+MAX_JOINED = 256_000
+"""Bytes that are joined into one write at most: larger writes no longer save anything."""
+
+Write = Callable[[bytes], None]
+
+
+class Group:
+    """The connections that share an interest, and what waits to be written to all of them."""
+
+    __slots__ = ("interest", "members", "pending")
+
+    def __init__(self, interest: Interest) -> None:
+        self.interest = interest
+        self.members: dict[Hashable, Write] = {}
+        self.pending: list[Entry] = []
+
+    def wants(self, topic: str) -> bool:
+        """Whether events of that topic give anything for this group."""
+        topics = self.interest.encoder.topics
+        return topics is None or topic in topics
+
+    def flush(self) -> None:
+        """Write what waits to every member."""
+        entries, self.pending = self.pending, []
+        for data in framed(entries, self.interest):
+            members = iter(tuple(self.members.values()))
+            while True:
+                try:
+                    for write in members:
+                        write(data)
+                    break
+                except Exception:  # one connection's fault is not the others'
+                    _logger.exception("a connection cannot be written to")
+
+
+class _Site:
+    """The groups that follow one site (or, for the hub's own use, all sites)."""
+
+    __slots__ = ("by_topic", "groups")
+
+    def __init__(self) -> None:
+        self.groups: dict[Interest, Group] = {}
+        self.by_topic: dict[str, tuple[Group, ...]] = {}
+
+    def interested(self, topic: str) -> tuple[Group, ...]:
+        groups = self.by_topic.get(topic)
+        if groups is None:
+            groups = self.by_topic[topic] = tuple(group for group in self.groups.values() if group.wants(topic))
+        return groups
+
+
+class Hub:
+    """Hands the log's events out. All methods are called from one event loop.
+
+    ``position`` is the last event that was handed to the groups: a connection that joins now gets what comes after.
+    """
+
+    def __init__(self, epoch: str, start: int, *, before_publish: Callable[[], None] = lambda: None) -> None:
+        """``start`` is the sequence before the first event; ``before_publish`` is called ahead of each event."""
+        self.epoch = epoch
+        self.sequence = start
+        self.ring = Ring(start)
+        self.published = 0
+        self._before_publish = before_publish
+        self._sites: dict[str, _Site] = {}
+        self._everywhere = _Site()
+        self._dirty: list[Group] = []
+        self._reached: list[tuple[int, asyncio.Future[None]]] = []
+
+    @property
+    def position(self) -> Position:
+        """Where the live groups stand."""
+        return Position(self.epoch, self.sequence)
+
+    def publish(self, event: Event) -> None:
+        """Hand the next event to the groups. They write it at the end of this turn of the loop."""
+        self._before_publish()
+        entry = Entry(event)
+        self.ring.append(entry)
+        self.sequence = event.sequence
+        self.published += 1
+        site = self._sites.get(event.site_id)
+        if site is not None:
+            self._pend(site, entry)
+        if self._everywhere.groups:
+            self._pend(self._everywhere, entry)
+        if self._reached:
+            self._release_waiting()
+
+    def join(self, interest: Interest, member: Hashable, write: Write) -> Group:
+        """Have ``write`` called with everything of interest from now on."""
+        site = self._site(interest.site_id)
+        group = site.groups.get(interest)
+        if group is None:
+            group = site.groups[interest] = Group(interest)
+            site.by_topic.clear()
+        elif group.pending:
+            group.flush()  # what was published before is not for the new member
+        group.members[member] = write
+        return group
+
+    def leave(self, group: Group, member: Hashable) -> None:
+        """End a membership; what was published before is still written."""
+        if group.pending and member in group.members:
+            group.flush()
+        group.members.pop(member, None)
+        if not group.members:
+            site = self._site(group.interest.site_id)
+            if site.groups.pop(group.interest, None) is not None:
+                site.by_topic.clear()
+            if not site.groups and group.interest.site_id is not None:
+                self._sites.pop(group.interest.site_id, None)
+
+    async def reached(self, sequence: int) -> None:
+        """Wait until the groups stand at that sequence or after it."""
+        if self.sequence >= sequence:
+            return
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reached.append((sequence, waiting))
+        await waiting
+
+    def _site(self, site_id: str | None) -> _Site:
+        if site_id is None:
+            return self._everywhere
+        site = self._sites.get(site_id)
+        if site is None:
+            site = self._sites[site_id] = _Site()
+        return site
+
+    def _pend(self, site: _Site, entry: Entry) -> None:
+        for group in site.interested(entry.event.topic):
+            if not group.pending:
+                if not self._dirty:
+                    asyncio.get_running_loop().call_soon(self._flush)
+                self._dirty.append(group)
+            group.pending.append(entry)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for group in dirty:
+            if group.pending:
+                group.flush()
+
+    def _release_waiting(self) -> None:
+        still = []
+        for sequence, waiting in self._reached:
+            if sequence > self.sequence:
+                still.append((sequence, waiting))
+            elif not waiting.done():
+                waiting.set_result(None)
+        self._reached = still
+
+
+def framed(entries: list[Entry], interest: Interest) -> list[bytes]:
+    """The bytes of some events for an interest, in pieces of about ``MAX_JOINED`` at most."""
+    encode, framing = interest.encoder.encode, interest.framing
+    pieces: list[bytes] = []
+    frames: list[bytes] = []
+    size = 0
+    for entry in entries:
+        for packet in encode(entry):
+            frame = _framed_once(entry, packet, framing)
+            frames.append(frame)
+            size += len(frame)
+        if size >= MAX_JOINED:
+            pieces.append(b"".join(frames))
+            frames, size = [], 0
+    if frames:
+        pieces.append(frames[0] if len(frames) == 1 else b"".join(frames))
+    return pieces
+
+
+def _framed_once(entry: Entry, packet: bytes, framing: Callable[[bytes], bytes]) -> bytes:
+    """Groups that differ only in what else they want share the frame, not only the packet."""
+    key = (id(packet), framing)
+    known = entry.memo.get(key)
+    if known is not None and known[0] is packet:
+        frame: bytes = known[1]
+        return frame
+    frame = framing(packet)
+    entry.memo[key] = (packet, frame)
+    return frame

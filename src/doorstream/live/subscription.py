@@ -1,0 +1,204 @@
+"""The one primitive for every kind of resume: read on from a position, then join the live group without gap or repeat.
+
+A subscription that is held or still replaying costs a position, never a buffer: nothing is kept for it in memory but
+what the ring keeps for everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from typing import Protocol
+
+import structlog
+
+from doorstream.events import Position
+from doorstream.live.entry import Entry, Interest, Outlet
+from doorstream.live.hub import MAX_JOINED, Group, Hub, framed
+from doorstream.log import EventLog, LogUnavailable, PositionGone
+
+_logger = structlog.get_logger(__name__)
+
+_RETRY = 0.25
+
+
+class State(enum.Enum):
+    """Where a subscription is. It changes only in ``Subscription._enter``."""
+
+    IDLE = "idle"
+    REPLAYING = "replaying"
+    LIVE = "live"
+    HELD = "held"
+    CLOSED = "closed"
+
+
+class Consumer(Protocol):
+    """Whoever owns a subscription."""
+
+    def position_gone(self, error: PositionGone) -> None:
+        """What followed the position is not kept any more. Called once; the subscription is closed."""
+
+
+class Subscription:
+    """One consumer's place in a site's events.
+
+    Bytes go to ``outlet``. After ``follow`` everything of interest after the position arrives exactly once and in
+    order, until ``hold`` or ``close``; a held subscription can follow again, with the same interest or another.
+    """
+
+    __slots__ = (
+        "_consumer",
+        "_cursor",
+        "_epoch",
+        "_group",
+        "_hub",
+        "_interest",
+        "_log",
+        "_outlet",
+        "_partial",
+        "_task",
+        "state",
+    )
+
+    def __init__(self, hub: Hub, log: EventLog, outlet: Outlet, consumer: Consumer) -> None:
+        self._hub = hub
+        self._log = log
+        self._outlet = outlet
+        self._consumer = consumer
+        self._interest: Interest | None = None
+        self._group: Group | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._epoch = hub.epoch
+        self._cursor = 0
+        self._partial = (0, 0)
+        self.state = State.IDLE
+
+    @property
+    def position(self) -> Position:
+        """Everything up to here was written."""
+        return self._hub.position if self.state is State.LIVE else Position(self._epoch, self._cursor)
+
+    def seek(self, position: Position, *, skip: int = 0) -> None:
+        """Stand right after a position, without delivering.
+
+        ``skip`` leaves out that many packets of the event that comes next: a consumer that was cut off between two
+        packets of one event names the position before it.
+        """
+        self._leave()
+        self._epoch = position.epoch
+        self._cursor = position.sequence
+        self._partial = (position.sequence + 1, skip)
+        self._enter(State.HELD)
+
+    def follow(self, interest: Interest) -> None:
+        """Deliver everything of interest from where the subscription stands, which at first is now."""
+        if self.state is State.IDLE:
+            self.seek(self._hub.position)
+        else:
+            self.hold()
+        self._interest = interest
+        self._enter(State.REPLAYING)
+        if not self._within_ring() or not self._write_ring_portion():
+            self._task = asyncio.create_task(self._replay(), name="replay")
+
+    def hold(self) -> None:
+        """Stop delivering and stay at the position; what was published before is still written."""
+        if self.state is State.LIVE:
+            self._cursor = self._hub.sequence
+        self._leave()
+        if self.state is not State.CLOSED:
+            self._enter(State.HELD)
+
+    def reframe(self) -> None:
+        """Go on with the outlet's present framing (a poll became a WebSocket)."""
+        if self._interest is not None and self.state in (State.LIVE, State.REPLAYING):
+            self.follow(self._interest._replace(framing=self._outlet.framing))
+
+    def close(self) -> None:
+        """End for good."""
+        self._leave()
+        self._enter(State.CLOSED)
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+
+    def _leave(self) -> None:
+        if self._group is not None:
+            self._hub.leave(self._group, self)
+            self._group = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _within_ring(self) -> bool:
+        hub = self._hub
+        return self._epoch == hub.epoch and hub.ring.base <= self._cursor <= hub.sequence
+
+    def _write_ring_portion(self) -> bool:
+        """Write the next events from the ring, and go live if that was all. True when nothing is left to replay."""
+        assert self._interest is not None  # noqa: S101 - set by follow()
+        entries: list[Entry] = []
+        size = 0
+        for entry in self._hub.ring.after(self._cursor, self._interest.site_id):
+            if size >= MAX_JOINED:
+                break
+            entries.append(entry)
+            size += len(entry.event.json)
+        else:
+            self._write(entries)
+            if self.state is State.REPLAYING:  # the write may have closed the connection
+                self._cursor = self._hub.sequence
+                self._group = self._hub.join(self._interest, self, self._outlet.write)
+                self._task = None
+                self._enter(State.LIVE)
+            return True
+        self._write(entries)
+        return self.state is not State.REPLAYING
+
+    def _write(self, entries: list[Entry]) -> None:
+        assert self._interest is not None  # noqa: S101 - set by follow()
+        interest = self._interest
+        topics = interest.encoder.topics
+        wanted = [entry for entry in entries if topics is None or entry.event.topic in topics]
+        sequence, skip = self._partial
+        if skip and wanted and wanted[0].event.sequence == sequence:
+            for packet in interest.encoder.encode(wanted.pop(0))[skip:]:
+                self._outlet.write(interest.framing(packet))
+        for data in framed(wanted, interest):
+            self._outlet.write(data)
+        if entries:
+            self._cursor = entries[-1].event.sequence
+
+    async def _replay(self) -> None:
+        try:
+            while not await self._read_on():  # noqa: ASYNC110 - there is no event for "NATS may be back"
+                await asyncio.sleep(_RETRY)
+        except PositionGone as error:
+            self._task = None
+            self.close()
+            self._consumer.position_gone(error)
+        except Exception:
+            _logger.exception("a replay failed")
+            raise
+
+    async def _read_on(self) -> bool:
+        """Replay until live; False when the log went away in the middle and it should be tried again."""
+        try:
+            if not self._within_ring():
+                await self._log.check(Position(self._epoch, self._cursor))
+                await self._hub.reached(self._cursor)
+            while True:
+                while self._cursor < self._hub.ring.base:
+                    await self._read_log(upto=self._hub.sequence)
+                await self._outlet.drained()
+                if self._cursor >= self._hub.ring.base and self._write_ring_portion():
+                    return True
+        except LogUnavailable:
+            return False
+
+    async def _read_log(self, upto: int) -> None:
+        assert self._interest is not None  # noqa: S101 - set by follow()
+        async for events in self._log.read(self._cursor, site_id=self._interest.site_id, upto=upto):
+            self._write([Entry(event) for event in events])
+            await self._outlet.drained()
+        self._cursor = upto

@@ -1,0 +1,124 @@
+"""A connection to NATS with the settings that the log needs, and requests to the JetStream API."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import nats
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from doorstream.log.errors import ApiError, LogUnavailable, StartError
+
+_logger = structlog.get_logger(__name__)
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+REQUEST_TIMEOUT = 5.0
+_CONNECT_PATIENCE = 10.0
+_MINIMUM_VERSION = (2, 12)
+_RECOMMENDED_VERSION = (2, 15)
+
+Callback = Callable[[], Awaitable[None]]
+
+
+class Connection:
+    """One connection to NATS that comes back by itself.
+
+    While it is away nothing is buffered: nats-py would otherwise send, after the reconnect, what a caller was told
+    had failed. ``on_disconnect`` and ``on_reconnect`` are called in the order in which they were added.
+    """
+
+    def __init__(self) -> None:
+        self.client = Client()
+        self._on_disconnect: list[Callable[[], None]] = []
+        self._on_reconnect: list[Callback] = []
+
+    async def open(self, url: str) -> None:
+        """Connect; raises StartError when the server cannot be reached or refuses us."""
+        try:
+            await asyncio.wait_for(self._connect(url), _CONNECT_PATIENCE)
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            with contextlib.suppress(Exception):
+                await self.client.close()
+            reason = str(error) or type(error).__name__
+            raise StartError(f"NATS cannot be reached: {reason.removeprefix('nats: ')}") from None
+        version = self.client.connected_server_version
+        if (version.major, version.minor) < _MINIMUM_VERSION:
+            await self.client.close()
+            raise StartError(f"NATS {version} is too old: doorstream needs 2.12, and 2.15 or newer to be fast")
+        if (version.major, version.minor) < _RECOMMENDED_VERSION:
+            _logger.warning("nats is old", version=str(version), recommended="2.15")
+
+    async def close(self) -> None:
+        """Close without waiting for anything."""
+        self._on_disconnect.clear()
+        self._on_reconnect.clear()
+        await self.client.close()
+
+    def on_disconnect(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called whenever the connection is lost."""
+        self._on_disconnect.append(callback)
+
+    def on_reconnect(self, callback: Callback) -> None:
+        """Have ``callback`` awaited whenever the connection is back."""
+        self._on_reconnect.append(callback)
+
+    async def publish(self, subject: str, payload: bytes, headers: dict[str, str] | None, reply: str) -> None:
+        """Send one message now; raises LogUnavailable while the connection is away."""
+        try:
+            await self.client.publish(subject, payload, reply, headers)
+        except nats.errors.Error as error:
+            raise LogUnavailable("NATS is away") from error
+
+    async def request(self, subject: str, payload: bytes = b"") -> Msg:
+        """One question, one answer; raises LogUnavailable."""
+        try:
+            return await self.client.request(subject, payload, REQUEST_TIMEOUT)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise LogUnavailable("NATS did not answer") from error
+
+    async def api(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the JetStream API (``verb`` without ``$JS.API.``); raises ApiError or LogUnavailable."""
+        answer = await self.request(f"$JS.API.{verb}", _encode(body) if body is not None else b"")
+        content: dict[str, Any] = _decode(answer.data) if answer.data else {"error": {"description": "no JetStream"}}
+        error = content.get("error")
+        if error is not None:
+            raise ApiError(error.get("err_code", 0), error.get("description", "refused"))
+        return content
+
+    async def _connect(self, url: str) -> None:
+        await self.client.connect(
+            url,
+            name="doorstream",
+            pending_size=0,
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.05,  # type: ignore[arg-type]  # it is slept: fractions work
+            connect_timeout=2,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            error_cb=self._error,
+            disconnected_cb=self._disconnected,
+            reconnected_cb=self._reconnected,
+        )
+
+    async def _error(self, error: Exception) -> None:
+        _logger.debug("nats", error=str(error) or type(error).__name__)
+
+    async def _disconnected(self) -> None:
+        if not self.client.is_closed:
+            _logger.warning("nats is away")
+        for callback in self._on_disconnect:
+            callback()
+
+    async def _reconnected(self) -> None:
+        _logger.info("nats is back")
+        for callback in self._on_reconnect:
+            await callback()

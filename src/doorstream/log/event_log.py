@@ -1,0 +1,101 @@
+"""The log of events: the only truth. Everything else is derived from it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from doorstream.events import Event, Position
+from doorstream.log.commit import Message, Stored
+from doorstream.log.connection import Connection
+from doorstream.log.errors import PositionGone
+from doorstream.log.stream import Extent, Stream
+from doorstream.log.tail import Record, Tail
+
+_NANO = 1_000_000_000
+_EPOCH = "doorstream-epoch"
+DUPLICATE_WINDOW = 120.0
+"""Seconds for which JetStream itself knows the ids of stored events."""
+
+
+class EventLog:
+    """Appends, follows and reads events. Subjects are ``events.<site>.<topic>``."""
+
+    def __init__(self, connection: Connection, *, retention: float, max_bytes: int = -1) -> None:
+        """``retention`` in seconds, ``max_bytes`` for the whole log (-1: no limit of its own)."""
+        self._stream = Stream(connection, "EVENTS")
+        self._retention = retention
+        self._max_bytes = max_bytes
+        self.epoch = ""
+
+    async def open(self) -> None:
+        """Make the log ready; raises ApiError or LogUnavailable."""
+        config = {
+            "subjects": ["events.>"],
+            "storage": "file",
+            "retention": "limits",
+            "discard": "old",
+            "max_age": int(self._retention * _NANO),
+            "max_bytes": self._max_bytes,
+            "duplicate_window": int(DUPLICATE_WINDOW * _NANO),
+            "allow_direct": True,
+            "allow_atomic": True,
+            "allow_msg_ttl": True,
+            "allow_msg_schedules": True,
+        }
+        await self._stream.open(config, {_EPOCH: secrets.token_hex(4)})
+        self.epoch = self._stream.metadata[_EPOCH]
+
+    async def close(self) -> None:
+        """Stop; appends that still wait fail with LogUnavailable."""
+        await self._stream.close()
+
+    async def append(self, event: tuple[str, str, str, bytes]) -> Stored:
+        """Keep one event ``(site id, topic, event id, json)``; answered when it is durable.
+
+        Raises LogUnavailable (nothing is known, try again with the same id) or ApiError.
+        """
+        return await self._stream.commit.append(_message(*event))
+
+    async def append_batch(self, events: Sequence[tuple[str, str, str, bytes]]) -> list[Stored]:
+        """Keep up to 1,000 events, all or none; raises DuplicateId when one of the ids was kept recently."""
+        return await self._stream.commit.append_batch([_message(*event) for event in events])
+
+    async def extent(self) -> Extent:
+        """The first and last sequence that are kept now; raises LogUnavailable."""
+        return await self._stream.extent()
+
+    def tail(self, receive: Callable[[Event], None]) -> Tail:
+        """Every event after a sequence, in order and once."""
+        return self._stream.tail(lambda record: receive(_event(record)))
+
+    async def check(self, position: Position) -> None:
+        """Raise PositionGone unless everything after the position is still there."""
+        extent = await self.extent()
+        if position.epoch != self.epoch or not extent.first - 1 <= position.sequence <= extent.last:
+            raise PositionGone(Position(self.epoch, extent.first - 1))
+
+    async def read(self, after: int, *, site_id: str | None, upto: int) -> AsyncIterator[list[Event]]:
+        """The events after one sequence and up to another, in order, some hundreds at a time.
+
+        Raises LogUnavailable when NATS goes away in the middle: go on after the last event received.
+        """
+        subject = f"events.{site_id}.>" if site_id is not None else "events.>"
+        while after < upto:
+            records = await self._stream.reader.read(after, subject)
+            events = [_event(record) for record in records if record.sequence <= upto]
+            if events:
+                yield events
+            if len(events) < len(records) or not records:
+                return
+            after = records[-1].sequence
+            await asyncio.sleep(0)  # a long read must not keep the live path waiting
+
+
+def _message(site_id: str, topic: str, event_id: str, json: bytes) -> Message:
+    return Message(f"events.{site_id}.{topic}", json, {"Nats-Msg-Id": f"{site_id}/{event_id}"})
+
+
+def _event(record: Record) -> Event:
+    return Event(record.data, record.sequence, record.time)
