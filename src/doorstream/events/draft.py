@@ -77,7 +77,7 @@ def accept(draft: Draft, *, site_id: str, names: Names, new_id: str) -> Accepted
     event_id = draft.id if draft.id is not None else new_id
     if not _ID.fullmatch(event_id):
         raise InvalidEvent("id: 1 to 128 printable ASCII characters without spaces")
-    occurred = _milliseconds(draft.occurred)
+    occurred = parse_time(draft.occurred)
     body: dict[str, Any] = draft.body
     cloud_node = draft.cloud_node
     if topic.body is not None:
@@ -146,7 +146,8 @@ def _with_extras(normal: dict[str, Any], given: dict[str, Any]) -> dict[str, Any
     return normal
 
 
-def _milliseconds(occurred: float | str) -> int:
+def parse_time(occurred: float | str) -> int:
+    """Milliseconds since 1970 UTC from milliseconds or an RFC 3339 text; raises InvalidEvent."""
     if isinstance(occurred, str):
         return _from_rfc3339(occurred)
     if occurred != occurred or not _MIN_MS <= occurred <= _MAX_MS:  # noqa: PLR0124 - not-a-number differs from itself

@@ -7,15 +7,14 @@ the last two minutes, and the index for all older ones.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
 from doorstream.events import InvalidEvent
-from doorstream.events.draft import MAX_EVENT_BYTES, Accepted, Names, accept, decode_draft
+from doorstream.events.draft import MAX_EVENT_BYTES, Accepted, Draft, Names, accept, decode_draft
 from doorstream.history import Index
 from doorstream.ingest.space import SpaceGuard
 from doorstream.log import MAX_BATCH, DuplicateId, EventLog, LogUnavailable
@@ -106,6 +105,13 @@ class Ingest:
             if known:
                 return Receipt(known[event.id], duplicate=True)
         return await self._append(site_id, event)
+
+    async def put_values(self, site_id: str, names: Names, values: Sequence[Mapping[str, Any]]) -> list[Receipt]:
+        """Keep events of our own making (up to 1,000, all or none), in the form put in; raises as ``put``."""
+        self._check_space()
+        drafts = [msgspec.convert(value, Draft) for value in values]
+        events = [accept(draft, site_id=site_id, names=names, new_id=self._new_id()) for draft in drafts]
+        return await self._append_all(site_id, events)
 
     async def put_array(self, site_id: str, names: Names, data: bytes) -> Receipts:
         """Keep the events of a JSON array, all or none; raises Invalid, StorageFull or LogUnavailable.

@@ -1,10 +1,14 @@
 """The live path: the hub with its interest groups, the resume primitive, and the ring of recent events."""
 
+from doorstream.live.alarms import Alarm, Alarms
 from doorstream.live.entry import Encoder, Entry, Framing, Interest, Outlet
 from doorstream.live.hub import Group, Hub
+from doorstream.live.presence import Presence, Present
 from doorstream.live.subscription import Consumer, State, Subscription
 
 __all__ = [
+    "Alarm",
+    "Alarms",
     "Consumer",
     "Encoder",
     "Entry",
@@ -13,6 +17,8 @@ __all__ = [
     "Hub",
     "Interest",
     "Outlet",
+    "Presence",
+    "Present",
     "State",
     "Subscription",
 ]

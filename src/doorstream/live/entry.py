@@ -60,5 +60,8 @@ class Outlet(Protocol):
     def framing(self) -> Framing:
         """How packets are framed here at this moment."""
 
+    replaying: bool
+    """Set while older events are written, in portions and with ``drained`` in between: no sign of a slow consumer."""
+
     def drained(self) -> Awaitable[None]:
         """Done when little enough waits to be sent, so that a replay may go on."""

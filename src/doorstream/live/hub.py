@@ -118,9 +118,9 @@ class Hub:
         group.members[member] = write
         return group
 
-    def leave(self, group: Group, member: Hashable) -> None:
-        """End a membership; what was published before is still written."""
-        if group.pending and member in group.members:
+    def leave(self, group: Group, member: Hashable, *, flush: bool = True) -> None:
+        """End a membership; what was published before is still written, unless ``flush`` is false."""
+        if flush and group.pending and member in group.members:
             group.flush()
         group.members.pop(member, None)
         if not group.members:

@@ -92,10 +92,7 @@ class Subscription:
 
     def follow(self, interest: Interest) -> None:
         """Deliver everything of interest from where the subscription stands, which at first is now."""
-        if self.state is State.IDLE:
-            self.seek(self._hub.position)
-        else:
-            self.hold()
+        self.hold()
         self._interest = interest
         self._enter(State.REPLAYING)
         if not self._within_ring() or not self._write_ring_portion():
@@ -103,16 +100,22 @@ class Subscription:
 
     def hold(self) -> None:
         """Stop delivering and stay at the position; what was published before is still written."""
-        if self.state is State.LIVE:
+        if self.state in (State.IDLE, State.LIVE):
             self._cursor = self._hub.sequence
         self._leave()
         if self.state is not State.CLOSED:
             self._enter(State.HELD)
 
     def reframe(self) -> None:
-        """Go on with the outlet's present framing (a poll became a WebSocket)."""
-        if self._interest is not None and self.state in (State.LIVE, State.REPLAYING):
-            self.follow(self._interest._replace(framing=self._outlet.framing))
+        """Go on with the outlet's present framing and ``write`` (a poll became a WebSocket); the old ones are gone."""
+        if self._interest is None or self.state not in (State.LIVE, State.REPLAYING):
+            return
+        if self._group is not None:
+            pending = self._group.pending
+            self._cursor = pending[0].event.sequence - 1 if pending else self._hub.sequence
+        self._leave(flush=False)
+        self._enter(State.HELD)
+        self.follow(self._interest._replace(framing=self._outlet.framing))
 
     def close(self) -> None:
         """End for good."""
@@ -121,10 +124,11 @@ class Subscription:
 
     def _enter(self, state: State) -> None:
         self.state = state
+        self._outlet.replaying = state is State.REPLAYING
 
-    def _leave(self) -> None:
+    def _leave(self, *, flush: bool = True) -> None:
         if self._group is not None:
-            self._hub.leave(self._group, self)
+            self._hub.leave(self._group, self, flush=flush)
             self._group = None
         if self._task is not None:
             self._task.cancel()

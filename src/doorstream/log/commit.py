@@ -257,6 +257,7 @@ class GroupCommit:
                 del self._acks[reply]
                 if not ack.done():
                     ack.set_exception(LogUnavailable("NATS did not answer"))
+                    self._connection.report_stuck()
 
 
 def _stored(answer: dict[str, Any]) -> Stored:

@@ -39,6 +39,7 @@ class Connection:
         self.client = Client()
         self._on_disconnect: list[Callable[[], None]] = []
         self._on_reconnect: list[Callback] = []
+        self._on_stuck: list[Callable[[], None]] = []
 
     async def open(self, url: str) -> None:
         """Connect; raises StartError when the server cannot be reached or refuses us."""
@@ -69,6 +70,19 @@ class Connection:
     def on_reconnect(self, callback: Callback) -> None:
         """Have ``callback`` awaited whenever the connection is back."""
         self._on_reconnect.append(callback)
+
+    def on_stuck(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when the server is there but leaves a publish without an answer.
+
+        A stream whose disk was full stays like that until nats-server is restarted.
+        """
+        self._on_stuck.append(callback)
+
+    def report_stuck(self) -> None:
+        """A publish was not answered in time."""
+        if self.client.is_connected:
+            for callback in self._on_stuck:
+                callback()
 
     async def publish(self, subject: str, payload: bytes, headers: dict[str, str] | None, reply: str) -> None:
         """Send one message now; raises LogUnavailable while the connection is away."""

@@ -57,7 +57,7 @@ class Stream:
     async def extent(self) -> Extent:
         """What the stream holds at this moment; raises LogUnavailable."""
         state = (await self.connection.api(f"STREAM.INFO.{self.name}"))["state"]
-        return Extent(state["first_seq"], state["last_seq"])
+        return Extent(max(state["first_seq"], 1), state["last_seq"])  # a new stream says 0
 
     def tail(self, receive: Callable[[Record], None], *, latest_only: bool = False) -> Tail:
         """A tail of this stream; ``start`` it."""

@@ -1,0 +1,175 @@
+"""``doorstream serve`` and ``doorstream demo``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from doorstream.cli.errors import CommandError
+from doorstream.log import StartError
+from doorstream.server import logs
+from doorstream.server.control import Started
+from doorstream.server.demo import Credentials
+from doorstream.server.settings import DAY, DemoSettings, Settings
+from doorstream.server.supervisor import Supervisor
+
+CLIENT_FILE = "client.json"
+DEMO_DIRECTORY = Path(".doorstream-demo")
+
+_NotNegative = Annotated[float, Parameter(validator=Number(gte=0))]
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where the server listens and what it stands on."""
+
+    host: str = "127.0.0.1"
+    "The address to listen on."
+    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8080
+    "The port to listen on; 0 for a free one."
+    data_dir: Path | None = None
+    "Where the log and the index are kept."
+    nats_url: str | None = None
+    "Use this NATS server or cluster instead of the embedded one."
+    public_url: str | None = None
+    "The address that clients use, if it is not host and port."
+    system_token_ttl: Annotated[float, Parameter(validator=Number(gt=0))] = 300.0
+    "Seconds for which a PDK system token is valid."
+    workers: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 1
+    "Worker processes."
+    log_json: bool = False
+    "Log as JSON lines."
+
+
+_DEFAULTS = Listen()
+
+
+async def serve(
+    listen: Annotated[Listen, Parameter(name="*")] = _DEFAULTS,
+    *,
+    import_file: Annotated[Path | None, Parameter(name="--import")] = None,
+    retention_days: Annotated[float, Parameter(validator=Number(gt=0))] = 90.0,
+    log_max_bytes: int = -1,
+    min_free: int | None = None,
+) -> None:
+    """Run a server until it is interrupted.
+
+    The first start prints one administrator's API key, once.
+
+    Parameters
+    ----------
+    import_file:
+        A TOML file of sites, devices, holders, users and clients that are to exist.
+    retention_days:
+        Days for which events are kept.
+    log_max_bytes:
+        The size of the whole log, of which the oldest events leave first; -1 for no limit.
+    min_free:
+        Refuse events while fewer bytes are free on the disk; by default 5 % of it, at least 16 MB, at most 256 MB.
+    """
+    settings = _settings(
+        listen,
+        Path("doorstream-data"),
+        import_file=import_file,
+        retention=retention_days * DAY,
+        log_max_bytes=log_max_bytes,
+        min_free=min_free,
+    )
+
+    def started(url: str, word: Started) -> None:
+        print(f"doorstream listens on {url}", flush=True)  # noqa: T201 - this is a terminal
+        if word.admin_key is not None:
+            print(f"administrator's API key, shown only now: {word.admin_key}", flush=True)  # noqa: T201 - as above
+
+    await _supervise(Supervisor(settings, started))
+
+
+async def demo(  # noqa: PLR0913 - one parameter for each option
+    listen: Annotated[Listen, Parameter(name="*")] = _DEFAULTS,
+    *,
+    seed: str = "doorstream",
+    rate: _NotNegative = 2.0,
+    drop_connections_every: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
+    duplicate_rate: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.0,
+    delay: _NotNegative = 0.0,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Run a server with a simulated building, to try and to develop against.
+
+    Parameters
+    ----------
+    seed:
+        The same seed gives the same building, the same story and the same credentials.
+    rate:
+        The mean number of simulated events per second; 0 for none.
+    drop_connections_every:
+        A fault to test against: cut every streaming connection after so many seconds.
+    duplicate_rate:
+        A fault to test against: the share of events that are delivered twice, 0 to 1.
+    delay:
+        A fault to test against: deliver every event so many seconds later.
+    as_json:
+        Print addresses and credentials as one JSON object, as the first line.
+    """
+    settings = _settings(
+        listen,
+        DEMO_DIRECTORY,
+        demo=DemoSettings(
+            seed=seed,
+            rate=rate,
+            drop_connections_every=drop_connections_every,
+            duplicate_rate=duplicate_rate,
+            delay=delay,
+        ),
+    )
+
+    def started(url: str, _word: Started) -> None:
+        credentials = Credentials.derive(seed, url)
+        _write_client_file(settings.data_dir, url, credentials.admin_key)
+        text = json.dumps(credentials.as_json()) if as_json else credentials.as_text()
+        print(text, flush=True)  # noqa: T201 - this is a terminal
+
+    await _supervise(Supervisor(settings, started))
+
+
+def _settings(listen: Listen, data_dir: Path, **more: object) -> Settings:
+    return Settings(
+        host=listen.host,
+        port=listen.port,
+        data_dir=(listen.data_dir or data_dir).absolute(),
+        nats_url=listen.nats_url,
+        public_url=listen.public_url,
+        system_token_ttl=listen.system_token_ttl,
+        workers=listen.workers,
+        log_json=listen.log_json,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+async def _supervise(supervisor: Supervisor) -> None:
+    logs.configure(json=False)
+    try:
+        await supervisor.run()
+    except StartError as error:
+        raise CommandError(str(error), status=2) from None
+
+
+def _write_client_file(directory: Path, url: str, api_key: str) -> None:
+    """So that ``doorstream tail`` and the like find the demo by themselves."""
+    path = directory / CLIENT_FILE
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"url": url, "api_key": api_key}, file)
+        print(file=file)
+
+
+if sys.platform == "win32":
+    raise CommandError("doorstream runs on Linux and macOS", status=2)

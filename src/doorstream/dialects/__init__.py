@@ -1,0 +1,1 @@
+"""One folder for each vendor's API, all of the same shape; a dialect never talks to another."""

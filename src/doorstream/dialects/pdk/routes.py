@@ -1,0 +1,231 @@
+"""The PDK stream on ``/socket.io/``: the shell that carries out what the session decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from doorstream.auth import Auth
+from doorstream.dialects.pdk.messages import PdkEncoder
+from doorstream.dialects.pdk.recovery import Recovery, Resume, topic_set
+from doorstream.dialects.pdk.session import (
+    Command,
+    Deliver,
+    Disconnect,
+    Emit,
+    Phase,
+    Refused,
+    Seek,
+    Session,
+    Wake,
+    Withhold,
+)
+from doorstream.gateway import Gateway
+from doorstream.gateway.engineio import EngineOptions
+from doorstream.gateway.socketio import (
+    Accept,
+    CloseReason,
+    Connect,
+    ConnectError,
+    SocketIOEndpoint,
+    SocketIOHandler,
+    new_sid,
+)
+from doorstream.live import Alarm, Alarms, Group, Hub, Interest, Presence, Subscription
+from doorstream.log import EventLog, PositionGone
+from doorstream.protocols.websocket import UpgradeRequest
+
+_logger = structlog.get_logger(__name__)
+
+PATH = "/socket.io/"
+_RECOVERING_PROTOCOL = 4  # of Engine.IO: version 3 has no recovery
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What all PDK connections of a worker share. ``drop_after``: a fault of the demo, in seconds."""
+
+    hub: Hub
+    log: EventLog
+    auth: Auth
+    alarms: Alarms
+    presence: Presence
+    recovery: Recovery
+    clock: Callable[[], float]
+    drop_after: float | None = None
+
+    def mount(self, gateway: Gateway, options: EngineOptions, connect_timeout: float) -> SocketIOEndpoint:
+        """Serve the stream on the gateway."""
+        endpoint = SocketIOEndpoint(lambda _request: PdkConnection(self), options, connect_timeout=connect_timeout)
+        gateway.add(PATH, endpoint)
+        return endpoint
+
+
+class PdkConnection(SocketIOHandler):
+    """One client: a session, and the subscription and alarm that it commands."""
+
+    __slots__ = ("_alarm", "_client", "_recovers", "_resume", "_stream", "_subscription", "_watch")
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self._stream = stream
+        self._client = Session(stream.auth.tokens.check_system_token)
+        self._recovers = False
+        self._resume: Resume | None = None
+        self._subscription: Subscription | None = None
+        self._alarm: Alarm | None = None
+        self._watch: Group | None = None
+
+    def connecting(self, connect: Connect) -> Accept | ConnectError:
+        """Judge the token (of whatever age, D2), and find out where a returning client goes on (D13)."""
+        stream, request = self._stream, self.socket.request
+        try:
+            token = self._client.authenticate(request.get("token") or "", request.get("systemId"), stream.clock())
+        except Refused as refused:
+            return ConnectError(str(refused))
+        answer: Accept = {"sid": new_sid()}
+        self._recovers = recovers(request, connect.raw, self.socket.version)
+        if self._recovers:
+            payload = connect.auth if isinstance(connect.auth, dict) else {}
+            self._resume = stream.recovery.read(payload, token.site_id)
+            position = stream.hub.position
+            answer["pid"] = self._resume.pid if self._resume else stream.recovery.issue(token.site_id, position)
+        return answer
+
+    def connected(self, namespace: str) -> None:
+        """Begin to follow."""
+        del namespace
+        stream, resume = self._stream, self._resume
+        self._subscription = Subscription(stream.hub, stream.log, self.socket, self)
+        self._resume = None
+        stream.presence.enter(self)
+        behind = resume is not None and resume.after.sequence + bool(resume.skip) < stream.hub.sequence
+        self._run(self._client.connected(resume, behind=behind, now=stream.clock()))
+        if stream.drop_after is not None:
+            stream.alarms.at(stream.clock() + stream.drop_after, self._drop)
+
+    def event(self, namespace: str, name: str, arguments: list[Any], ack: Callable[..., None] | None) -> None:
+        """Take one of the two events that clients send; any other is ignored."""
+        del namespace
+        commands: Sequence[Command] = ()
+        acknowledgement: Any = {"ok": False, "message": "unknown event"}
+        if name == "subscribeIsolated":
+            commands, acknowledgement = self._client.subscribe(arguments)
+        elif name == "renewedToken":
+            commands, acknowledgement = self._client.renew(arguments, self._stream.clock())
+        if ack is not None:
+            ack(acknowledgement)
+        self._run(commands)
+
+    def transport_changed(self) -> None:
+        """Go on with the framing of the new transport."""
+        if self._subscription is not None:
+            self._subscription.reframe()
+
+    def disconnected(self, namespace: str, reason: str) -> None:
+        """Leave everything."""
+        del namespace, reason
+        self._client.phase = Phase.CLOSED
+        self._stream.presence.leave(self)
+        self._stop_watching()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._subscription is not None:
+            self._subscription.close()
+
+    def recheck(self) -> None:
+        """Disconnect when the token's client was revoked, or its system deleted."""
+        token = self._client.token
+        if token is None or not self._stream.auth.tokens.stands(token):
+            self._run(self._client.revoke())
+
+    def position_gone(self, error: PositionGone) -> None:
+        """What was to be delivered next is not kept any more: the client comes back and is told by "not recovered"."""
+        _logger.warning("a client's position is gone", first=str(error.first))
+        self.socket.fail(CloseReason.TRANSPORT_ERROR)
+
+    def _run(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            if not self.joined:
+                return
+            match command:
+                case Seek(position, skip):
+                    self._following().seek(position, skip=skip)
+                case Deliver(topics):
+                    self._stop_watching()
+                    self._following().follow(self._interest(topics))
+                case Withhold(topics):
+                    self._following().hold()
+                    self._start_watching(topics)
+                case Emit(name, argument):
+                    self.emit(name, argument)
+                case Wake(at):
+                    self._wake_at(at)
+                case Disconnect():
+                    self.disconnect()
+                    self.close()
+
+    def _following(self) -> Subscription:
+        assert self._subscription is not None  # noqa: S101 - there since connected()
+        return self._subscription
+
+    def _interest(self, topics: frozenset[str] | None) -> Interest:
+        assert self._client.token is not None  # noqa: S101 - there since connecting()
+        offsets = topic_set(topics) if self._recovers else None
+        encoder = PdkEncoder(topics, offsets, self._stream.hub.epoch if self._recovers else "")
+        return Interest(self._client.token.site_id, encoder, self.socket.framing)
+
+    def _start_watching(self, topics: frozenset[str] | None) -> None:
+        """Learn of the next event that would have been delivered."""
+        self._stop_watching()
+        interest = self._interest(topics)
+        watched = Interest(interest.site_id, PdkEncoder(topics), _unframed)
+        self._watch = self._stream.hub.join(watched, self, self._withheld)
+
+    def _stop_watching(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            self._stream.hub.leave(watch, self, flush=False)
+
+    def _withheld(self, _data: bytes) -> None:
+        if self._watch is not None:
+            self._stop_watching()
+            self._run(self._client.withheld(self._stream.clock()))
+
+    def _wake_at(self, when: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._stream.alarms.at(when, self._wake)
+
+    def _wake(self) -> None:
+        self._alarm = None
+        self._run(self._client.wake(self._stream.clock()))
+
+    def _drop(self) -> None:
+        if self.joined:
+            self.socket.fail(CloseReason.TRANSPORT_ERROR)
+
+
+def recovers(request: UpgradeRequest, raw: str, version: int) -> bool:
+    """Whether the client takes part in connection state recovery: the JavaScript family on protocol 4 (D13).
+
+    Every event of such a client ends with an argument more, which others would stumble over. The JavaScript client
+    puts ``EIO`` before ``transport`` in its query and sends ``40`` bare or with what it has to say; python-socketio
+    has them the other way round and sends ``40{}``. ``recovery=0`` or ``1`` in the query decides otherwise.
+    """
+    if version != _RECOVERING_PROTOCOL:
+        return False
+    wish = request.get("recovery")
+    if wish in ("0", "1"):
+        return wish == "1"
+    names = [name for name, _ in request.query]
+    in_order = "EIO" in names and "transport" in names and names.index("EIO") < names.index("transport")
+    return in_order and raw != "{}"
+
+
+def _unframed(packet: bytes) -> bytes:
+    """Nothing is sent to those who only watch."""
+    return packet

@@ -1,0 +1,1 @@
+"""Drivers: what brings the events of real or simulated hardware into the log."""

@@ -1,0 +1,1 @@
+"""The composition: a parent and its workers, and what a worker is made of."""

@@ -1,0 +1,174 @@
+"""Events: putting them in, and reading the history."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+
+from doorstream import history
+from doorstream.directory import SiteView
+from doorstream.events import InvalidEvent, InvalidPosition, Position
+from doorstream.events.draft import parse_time
+from doorstream.ingest import Invalid, LineReport, Receipt
+from doorstream.log import MAX_BATCH, PositionGone
+from doorstream.server.api.access import Access
+from doorstream.server.api.problems import Problem
+from doorstream.server.services import Services
+
+MAX_BODY = 8_000_000
+_NDJSON = "application/x-ndjson"
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "oneOf": [
+                        {"$ref": "#/components/schemas/EventIn"},
+                        {"type": "array", "items": {"$ref": "#/components/schemas/EventIn"}, "maxItems": MAX_BATCH},
+                    ]
+                }
+            },
+            _NDJSON: {"schema": {"type": "string", "description": "One event as JSON on each line"}},
+        },
+    }
+}
+
+_encode = msgspec.json.Encoder().encode
+
+
+def events_router(services: Services, access: Access) -> APIRouter:
+    """The routes below ``/api/sites/{site_id}/events``."""
+    router = APIRouter(tags=["events"])
+    ingest, index, epoch = services.ingest, services.index, services.log.epoch
+
+    @router.post("/api/sites/{site_id}/events", openapi_extra=_BODY, summary="Put events in")
+    async def put(site_id: str, request: Request) -> Response:
+        """Keep one event, an array (all or nothing), or NDJSON lines (each for itself); answered once durable.
+
+        An event with an ``id`` that was put in before is a duplicate and keeps its first content and position.
+        """
+        site = access.site(request, site_id, "events:write")
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _NDJSON:
+            report = await ingest.put_lines(site_id, site, request.stream())
+            return _json(_report(report, epoch))
+        body = await _bounded_body(request)
+        try:
+            receipts = await _put_body(services, site_id, site, body)
+        except InvalidEvent as error:
+            raise Problem("invalid-event", str(error)) from None
+        except Invalid as invalid:
+            faults = [{"index": fault.where, "reason": fault.reason} for fault in invalid.faults]
+            raise Problem("invalid-events", str(invalid), errors=faults) from None
+        return _json(_receipts(receipts, epoch))
+
+    @router.get("/api/sites/{site_id}/events", summary="Read the history")
+    async def read(  # noqa: PLR0913 - one parameter for each filter
+        site_id: str,
+        request: Request,
+        *,
+        limit: Annotated[int, Query(ge=1, le=history.MAX_LIMIT)] = 100,
+        cursor: str | None = None,
+        after: str | None = None,
+        topic: Annotated[list[str] | None, Query()] = None,
+        device_id: str | None = None,
+        holder_id: str | None = None,
+        occurred_from: str | None = None,
+        occurred_to: str | None = None,
+        recorded_from: str | None = None,
+        recorded_to: str | None = None,
+    ) -> Response:
+        """Events of the site, newest first by position; or with ``after`` those after a position, oldest first.
+
+        ``topic`` may be repeated and end in ``.*``. Times are milliseconds since 1970 or RFC 3339.
+        """
+        access.site(request, site_id, "events:read")
+        start = await _start(services, cursor if cursor is not None else after)
+        ascending = after is not None
+        query = history.Query(
+            site_id=site_id,
+            limit=limit,
+            before=start if not ascending else None,
+            after=start if ascending else None,
+            topics=tuple(topic or ()),
+            device_id=device_id,
+            holder_id=holder_id,
+            occurred_from=_time("occurred_from", occurred_from),
+            occurred_to=_time("occurred_to", occurred_to),
+            recorded_from=_time("recorded_from", recorded_from),
+            recorded_to=_time("recorded_to", recorded_to),
+        )
+        await index.current()
+        page = await index.query(query)
+        following = f'"{epoch}.{page.events[-1].sequence}"' if page.more else "null"
+        events = b",".join(event.public_json(epoch) for event in page.events)
+        return _json(b'{"events":[%b],"next":%b}' % (events, following.encode()))
+
+    return router
+
+
+async def _put_body(services: Services, site_id: str, site: SiteView, body: bytes) -> list[Receipt]:
+    if body.lstrip()[:1] == b"[":
+        return (await services.ingest.put_array(site_id, site, body)).receipts
+    return [await services.ingest.put(site_id, site, body)]
+
+
+async def _bounded_body(request: Request) -> bytes:
+    """The body, unless it is too large: whoever has more than that uses NDJSON."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise Problem("too-large", f"at most {MAX_BODY} bytes in one body; send more as {_NDJSON}, line by line")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def _start(services: Services, text: str | None) -> int | None:
+    """The sequence that a position names; raises Problem or PositionGone."""
+    if text is None:
+        return None
+    try:
+        position = Position.parse(text)
+    except InvalidPosition as error:
+        raise Problem("invalid-parameter", str(error)) from None
+    first, _ = services.kept()
+    if position.epoch != services.log.epoch or position.sequence < first - 1:
+        raise PositionGone(Position(services.log.epoch, first - 1))
+    return position.sequence
+
+
+def _time(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_time(int(text) if text.lstrip("-").isdigit() else text)
+    except InvalidEvent as error:
+        raise Problem("invalid-parameter", f"{name}: {error}") from None
+
+
+def _receipts(receipts: list[Receipt], epoch: str) -> dict[str, Any]:
+    duplicates = sum(receipt.duplicate for receipt in receipts)
+    return {
+        "accepted": len(receipts) - duplicates,
+        "duplicates": duplicates,
+        "positions": [f"{epoch}.{receipt.sequence}" for receipt in receipts],
+    }
+
+
+def _report(report: LineReport, epoch: str) -> dict[str, Any]:
+    return {
+        "accepted": report.accepted - report.duplicates,
+        "duplicates": report.duplicates,
+        "first": f"{epoch}.{report.first}" if report.first is not None else None,
+        "last": f"{epoch}.{report.last}" if report.last is not None else None,
+        "rejected_count": report.rejected_count,
+        "rejected": [{"line": fault.where, "reason": fault.reason} for fault in report.rejected],
+    }
+
+
+def _json(content: Any) -> Response:
+    return Response(content if isinstance(content, bytes) else _encode(content), media_type="application/json")

@@ -1,0 +1,181 @@
+"""Following a site by server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+
+from doorstream.events import InvalidPosition, Position
+from doorstream.live import Entry, Framing, Interest, State, Subscription
+from doorstream.log import PositionGone
+from doorstream.server.api.access import Access
+from doorstream.server.api.problems import Problem
+from doorstream.server.services import Services
+
+_KEEP_ALIVE = 15.0
+_MAX_UNSENT = 1_000_000
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+@dataclass(frozen=True, slots=True)
+class SseEncoder:
+    """An event as a server-sent event: its position as id, its topic as name, our public form as data."""
+
+    epoch: str
+    patterns: tuple[str, ...]
+
+    @property
+    def topics(self) -> frozenset[str] | None:
+        """All, or the exact topics; patterns are matched event by event."""
+        if not self.patterns or any(pattern.endswith(".*") for pattern in self.patterns):
+            return None
+        return frozenset(self.patterns)
+
+    def encode(self, entry: Entry) -> tuple[bytes, ...]:
+        """One packet, or none for a topic that is not wanted."""
+        event = entry.event
+        if self.patterns and not any(_matches(pattern, event.topic) for pattern in self.patterns):
+            return ()
+        packet = entry.memo.get("sse")
+        if packet is None:
+            packet = entry.memo["sse"] = b"id: %b.%d\nevent: %b\ndata: %b\n\n" % (
+                self.epoch.encode(),
+                event.sequence,
+                event.topic.encode(),
+                event.public_json(self.epoch),
+            )
+        return (packet,)
+
+
+def unframed(packet: bytes) -> bytes:
+    """Server-sent events are written one after the other as they are."""
+    return packet
+
+
+class SseStream:
+    """One response that follows a site. It is bounded: a reader that is too slow is read on for from the log."""
+
+    def __init__(
+        self, services: Services, interest: Interest, after: Position | None, still_allowed: Callable[[], bool]
+    ) -> None:
+        self._services = services
+        self._interest = interest
+        self._still_allowed = still_allowed
+        self._unsent: list[bytes] = []
+        self._size = 0
+        self._is_behind = False
+        self.replaying = False
+        self._changed = asyncio.Event()
+        self._closed = False
+        self._subscription = Subscription(services.hub, services.log, self, self)
+        if after is not None:
+            self._subscription.seek(after)
+
+    framing: Framing = staticmethod(unframed)
+
+    def write(self, data: bytes) -> None:
+        """Take bytes from the hub."""
+        self._unsent.append(data)
+        self._size += len(data)
+        self._changed.set()
+        if self._size > _MAX_UNSENT and not self._is_behind:
+            self._is_behind = True
+            asyncio.get_running_loop().call_soon(self._fall_back)  # the hub may be in the middle of writing
+
+    def _fall_back(self) -> None:
+        """Stop being live: from here on events are read from the ring or the log, as fast as they are taken."""
+        if self._subscription.state is State.LIVE:
+            self._subscription.hold()
+
+    async def drained(self) -> None:
+        """Wait until the reader took what is there."""
+        while self._size:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def position_gone(self, error: PositionGone) -> None:
+        """Say what is missing, and go on with what is kept (D15)."""
+        self.write(b'id: %b\nevent: gap\ndata: {"first":"%b"}\n\n' % ((str(error.first).encode(),) * 2))
+        self._subscription = Subscription(self._services.hub, self._services.log, self, self)
+        self._subscription.seek(error.first)
+        self._subscription.follow(self._interest)
+
+    def recheck(self) -> None:
+        """End the response when the reader's rights are gone."""
+        if not self._still_allowed():
+            self.end()
+
+    def end(self) -> None:
+        """End the response."""
+        self._closed = True
+        self._changed.set()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The response's body, until the reader leaves."""
+        self._services.presence.enter(self)
+        try:
+            yield b": doorstream\n\n"
+            self._subscription.follow(self._interest)
+            while not self._closed:
+                if not self._unsent:
+                    self._changed.clear()
+                    try:
+                        await asyncio.wait_for(self._changed.wait(), _KEEP_ALIVE)
+                    except TimeoutError:
+                        yield b": keep-alive\n\n"
+                    continue
+                data, self._unsent = b"".join(self._unsent), []
+                yield data
+                self._size -= len(data)
+                self._changed.set()
+                if self._is_behind and not self._size:
+                    self._is_behind = False
+                    if self._subscription.state is State.HELD:
+                        self._subscription.follow(self._interest)
+        finally:
+            self._subscription.close()
+            self._services.presence.leave(self)
+
+
+def stream_router(services: Services, access: Access) -> APIRouter:
+    """``/api/sites/{site_id}/stream``."""
+    router = APIRouter(tags=["events"])
+
+    @router.get("/api/sites/{site_id}/stream", summary="Follow a site live", response_class=StreamingResponse)
+    async def stream(
+        site_id: str,
+        request: Request,
+        topic: Annotated[list[str] | None, Query()] = None,
+        after: str | None = None,
+        ticket: str | None = None,
+    ) -> StreamingResponse:
+        """Server-sent events; each ``id`` is a position.
+
+        ``Last-Event-ID`` (or ``after``) resumes after a position: what is no longer kept is told by ``event: gap``.
+        Browsers, which cannot send headers here, use a one-time ``ticket``.
+        """
+        still_allowed = access.reader(request, site_id, ticket)
+        resume = request.headers.get("last-event-id") or after
+        encoder = SseEncoder(services.log.epoch, tuple(sorted(set(topic or ()))))
+        follower = SseStream(services, Interest(site_id, encoder, unframed), _position(resume), still_allowed)
+        return StreamingResponse(follower.chunks(), media_type="text/event-stream", headers=_HEADERS)
+
+    return router
+
+
+def _position(text: str | None) -> Position | None:
+    if text is None:
+        return None
+    try:
+        return Position.parse(text)
+    except InvalidPosition as error:
+        raise Problem("invalid-parameter", str(error)) from None
+
+
+def _matches(pattern: str, topic: str) -> bool:
+    return topic.startswith(pattern[:-1]) if pattern.endswith(".*") else topic == pattern

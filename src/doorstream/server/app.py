@@ -1,0 +1,156 @@
+"""What a worker serves: every route of every dialect and our own, composed in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI
+
+from doorstream import __version__
+from doorstream.auth import api_key, hash_secret, new_generation, new_secret
+from doorstream.dialects.pdk.recovery import Recovery
+from doorstream.dialects.pdk.routes import PATH as PDK_PATH
+from doorstream.dialects.pdk.routes import Stream
+from doorstream.directory import SYSTEM, AlreadyExists
+from doorstream.events.entities import ALL_SITES, Client
+from doorstream.gateway import Gateway
+from doorstream.gateway.engineio import EngineOptions
+from doorstream.protocols.engineio import Timing
+from doorstream.server import demo
+from doorstream.server.api import problems
+from doorstream.server.api.access import Access
+from doorstream.server.api.events import events_router
+from doorstream.server.api.stream import stream_router
+from doorstream.server.services import Services
+from doorstream.server.settings import Settings
+
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+_ADMIN = "admin"
+_RECOVERING = b'{"status":"recovering"}'
+
+
+class Recovering:
+    """The application until everything is open: it answers at once that it is not ready, and then steps aside."""
+
+    app: ASGIApp | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        if self.app is not None:
+            await self.app(scope, receive, send)
+            return
+        status = 200 if scope["path"] == "/healthz" else 503
+        headers = [(b"content-type", b"application/json"), (b"retry-after", b"1"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": _RECOVERING})
+
+
+class Serving:
+    """A worker that answers: its application, and the administrator's key if the directory was new."""
+
+    def __init__(self, app: ASGIApp, admin_key: str | None) -> None:
+        self.app = app
+        self.admin_key = admin_key
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, settings: Settings, nats_url: str, gateway: Gateway, number: int) -> AsyncIterator[Serving]:
+        """Open the services and put the application together; raises StartError or LogError."""
+        async with contextlib.AsyncExitStack() as exits:
+            services = await exits.enter_async_context(Services.open(settings, nats_url, gateway))
+            admin_key = None
+            if settings.demo is not None:
+                await _open_demo(services, number, exits)
+            else:
+                admin_key = await _first_admin(services)
+            yield cls(compose(services), admin_key)
+
+
+def compose(services: Services) -> FastAPI:
+    """The application of opened services."""
+    app = FastAPI(title="doorstream", version=__version__, redoc_url=None)
+    problems.install(app)
+    access = Access(services.directory, services.auth, services.clock)
+    app.include_router(events_router(services, access))
+    app.include_router(stream_router(services, access))
+    _mount_pdk(app, services)
+    _add_health(app, services)
+    return app
+
+
+def _mount_pdk(app: FastAPI, services: Services) -> None:
+    settings = services.settings
+    stream = Stream(
+        hub=services.hub,
+        log=services.log,
+        auth=services.auth,
+        alarms=services.alarms,
+        presence=services.presence,
+        recovery=Recovery(services.auth.signer("recovery"), services.log.epoch, services.kept),
+        clock=services.clock,
+        drop_after=settings.demo.drop_connections_every if settings.demo is not None else None,
+    )
+    timing = Timing(
+        ping_interval=round(settings.ping_interval * 1000), ping_timeout=round(settings.ping_timeout * 1000)
+    )
+    endpoint = stream.mount(services.gateway, EngineOptions(timing=timing), settings.connect_timeout)
+    app.mount(PDK_PATH.rstrip("/"), endpoint)
+
+
+def _add_health(app: FastAPI, services: Services) -> None:
+    @app.get("/healthz", tags=["operations"], summary="Whether the process answers")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["operations"], summary="Whether events are taken and delivered")
+    async def readyz() -> dict[str, Any]:
+        extent = await services.log.extent()
+        return {
+            "status": "ready",
+            "durability": "fsync" if services.settings.nats_url is None else "unknown",
+            "epoch": services.log.epoch,
+            "log": {"first": extent.first, "last": extent.last},
+            "index": {"applied": services.index.applied},
+        }
+
+
+async def _first_admin(services: Services) -> str | None:
+    """Make an administrator's key where there is no client at all."""
+    directory = services.directory
+    if len(directory.clients):
+        return None
+    secret = new_secret()
+    client = Client(
+        id=_ADMIN,  # one id, so that of several workers only one succeeds
+        name="administrator",
+        scopes=("admin",),
+        sites=ALL_SITES,
+        created=directory.now(),
+        generation=new_generation(),
+        secret_hash=hash_secret(secret),
+    )
+    try:
+        await directory.create(client, SYSTEM)
+    except AlreadyExists:
+        return None
+    return api_key(client.id, secret)
+
+
+async def _open_demo(services: Services, number: int, exits: contextlib.AsyncExitStack) -> None:
+    settings = services.settings.demo
+    assert settings is not None  # noqa: S101 - asked by the caller
+    credentials = demo.Credentials.derive(settings.seed, services.settings.public_url or "")
+    await demo.prepare(services.directory, services.auth, credentials)
+    if settings.rate and number == 0:
+        story = demo.play_story(settings, credentials.building, services.directory, services.ingest)
+        player = asyncio.create_task(story, name="simulated building")
+        exits.push_async_callback(_end, player)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

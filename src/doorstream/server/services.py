@@ -1,0 +1,124 @@
+"""Everything that a worker is made of, opened in order and closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import structlog
+
+from doorstream.auth import Auth
+from doorstream.directory import Directory, uuid7
+from doorstream.events import Event
+from doorstream.gateway import Gateway
+from doorstream.history import Index
+from doorstream.ingest import Ingest, SpaceGuard
+from doorstream.ingest.space import default_reserve
+from doorstream.live import Alarms, Hub, Presence
+from doorstream.live.faults import DeliveryFaults
+from doorstream.log import Connection, EventLog, LogUnavailable
+from doorstream.server.settings import Settings
+
+_logger = structlog.get_logger(__name__)
+
+_WARM = 10_000
+"""Events that are read into the ring at the start, so that a storm of returning clients costs no reads of the log."""
+
+_EXTENT_EVERY = 30.0
+_RIGHTS = frozenset({"client", "user", "site"})
+
+
+class Services:
+    """The parts of one worker."""
+
+    def __init__(self, settings: Settings, gateway: Gateway, clock: Callable[[], float]) -> None:
+        self.settings = settings
+        self.gateway = gateway
+        self.clock = clock
+        self.alarms = Alarms(clock)
+        self.presence = Presence()
+        self.log_connection = Connection()
+        self.log = EventLog(self.log_connection, retention=settings.retention, max_bytes=settings.log_max_bytes)
+        self.directory = Directory(self.log_connection, clock=clock)
+        self._first_kept = 0
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls, settings: Settings, nats_url: str, gateway: Gateway, *, clock: Callable[[], float] = time.time
+    ) -> AsyncIterator[Services]:
+        """Open everything, and close it in the end; raises StartError or LogError."""
+        services = cls(settings, gateway, clock)
+        async with contextlib.AsyncExitStack() as exits:
+            await services._open(nats_url, exits)
+            yield services
+
+    async def _open(self, nats_url: str, exits: contextlib.AsyncExitStack) -> None:
+        await self.log_connection.open(nats_url)
+        exits.push_async_callback(self.log_connection.close)
+        await self.log.open()
+        exits.push_async_callback(self.log.close)
+        await self.directory.open()
+        exits.push_async_callback(self.directory.close)
+        self.auth = Auth(
+            self.directory,
+            issuer=self.settings.public_url or "",
+            system_token_ttl=self.settings.system_token_ttl,
+        )
+        await self.auth.open(self.clock())
+        self.hub = await self._open_hub(exits)
+        self.index = Index(self.settings.data_dir / "index.sqlite", self.hub, self.log)
+        await self.index.start()
+        exits.push_async_callback(self.index.stop)
+        await self.index.reached(self.hub.sequence)  # from here on it knows the ids that were put in before
+        self.ingest = Ingest(self.log, self.index, uuid7, self._space_guard())
+        self.directory.on_change(self._rights_changed)
+        self.directory.start_telling(self._tell)
+
+    async def _tell(self, site_id: str, event: dict[str, Any]) -> None:
+        """Put an event of the directory's own in; for a site that is gone nobody is left to be told."""
+        site = self.directory.site(site_id)
+        if site is not None:
+            await self.ingest.put_values(site_id, site, [event])
+
+    def _rights_changed(self, kind: str, *_: object) -> None:
+        if kind in _RIGHTS:
+            self.presence.recheck_soon()
+
+    def kept(self) -> tuple[int, int]:
+        """The first sequence that is kept and the last that was handed out: a client goes on between them."""
+        return self._first_kept, self.hub.sequence
+
+    async def _open_hub(self, exits: contextlib.AsyncExitStack) -> Hub:
+        extent = await self.log.extent()
+        self._first_kept = extent.first
+        start = max(extent.first - 1, extent.last - _WARM)
+        hub = Hub(self.log.epoch, start, before_publish=self.alarms.run_due)
+        tail = self.log.tail(self._publisher(hub))
+        await tail.start(start)
+        exits.push_async_callback(tail.stop)
+        await tail.caught_up()
+        watcher = asyncio.create_task(self._watch_extent(), name="log extent")
+        exits.callback(watcher.cancel)
+        return hub
+
+    def _publisher(self, hub: Hub) -> Callable[[Event], None]:
+        demo = self.settings.demo
+        if demo is None or not (demo.delay or demo.duplicate_rate):
+            return hub.publish
+        return DeliveryFaults(hub.publish, delay=demo.delay, duplicate_rate=demo.duplicate_rate, seed=demo.seed)
+
+    def _space_guard(self) -> SpaceGuard | None:
+        if self.settings.nats_url is not None:
+            return None  # somebody else's disk
+        path, reserve = self.settings.data_dir, self.settings.min_free
+        return SpaceGuard(path, default_reserve(path) if reserve is None else reserve, time.monotonic)
+
+    async def _watch_extent(self) -> None:
+        while True:
+            await asyncio.sleep(_EXTENT_EVERY)
+            with contextlib.suppress(LogUnavailable):
+                self._first_kept = (await self.log.extent()).first

@@ -1,0 +1,54 @@
+"""Every setting of a server, with its default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+DAY = 86_400.0
+
+
+class DemoSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The simulated building, and faults for people who test their own programs. Durations in seconds."""
+
+    seed: str = "doorstream"
+    """The same seed gives the same building, the same story and the same credentials."""
+    rate: float = 2.0
+    """The mean number of simulated events stored per second; 0 for none."""
+    drop_connections_every: float | None = None
+    """Cut every streaming connection that often."""
+    duplicate_rate: float = 0.0
+    """The share of events that are delivered twice, 0 to 1."""
+    delay: float = 0.0
+    """Deliver every event that much later."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server runs. Durations in seconds, sizes in bytes."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    data_dir: Path = Path("doorstream-data")
+    nats_url: str | None = None
+    """An existing NATS server or cluster; None: an embedded one with its store in the data directory."""
+    public_url: str | None = None
+    """The address that clients use, as in token issuers; None: made from host and port."""
+    workers: int = 1
+    import_file: Path | None = None
+    """A TOML file of sites, devices, holders, users and clients that are to exist."""
+    system_token_ttl: float = 300.0
+    retention: float = 90 * DAY
+    log_max_bytes: int = -1
+    """The size of the whole log; the oldest events leave first. -1: no limit of its own."""
+    min_free: int | None = None
+    """Events are refused while less is free on the disk; None: 5 % of it, at least 16 MB, at most 256 MB."""
+    handshake_timeout: float = 10.0
+    ping_interval: float = 25.0
+    ping_timeout: float = 20.0
+    connect_timeout: float = 45.0
+    pdk_rate_limits: bool = True
+    allowed_origins: tuple[str, ...] = ()
+    """Origins whose pages may use a cookie; credentials in headers and queries work from any origin (D11)."""
+    log_json: bool = False
+    demo: DemoSettings | None = None

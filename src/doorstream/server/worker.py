@@ -1,0 +1,135 @@
+"""A worker: one process that serves everything. The parent starts it with one end of a socket pair."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+
+from doorstream.gateway import Gateway
+from doorstream.gateway.serve import raise_file_limit, uvicorn_config
+from doorstream.log import LogError, StartError
+from doorstream.server import logs
+from doorstream.server.app import Recovering, Serving
+from doorstream.server.control import Control, Failed, Orders, Started
+
+_logger = structlog.get_logger(__name__)
+
+_PATIENCE = 3.0  # then it answers "recovering" instead of keeping clients waiting
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which tells when it answers."""
+
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_listening = on_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_listening()
+
+
+class Worker:
+    """Opens the services and serves them until it is told to stop or its parent is gone."""
+
+    def __init__(self, control: Control, orders: Orders) -> None:
+        self._control = control
+        self._orders = orders
+        self._gateway = Gateway(handshake_timeout=orders.settings.handshake_timeout)
+        self._recovering = Recovering()
+        self._opened: asyncio.Task[Serving] | None = None
+        self._listening = asyncio.Event()
+        self._exits = contextlib.AsyncExitStack()
+
+    async def run(self) -> None:
+        """Serve."""
+        listener = socket.socket(fileno=self._orders.listener)
+        config = uvicorn_config(self._app, timeout_graceful_shutdown=5, interface="asgi3", proxy_headers=False)
+        server = _Server(config, self._listening.set)
+        lifeline = asyncio.create_task(self._hold_lifeline(server))
+        announcement = asyncio.create_task(self._announce(server))
+        try:
+            await server.serve([listener])
+        finally:
+            for task in (lifeline, announcement):
+                task.cancel()
+
+    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await self._recovering(scope, receive, send)
+
+    async def _lifespan(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+        """Wait for the services a little, so that clients who dial again wait too instead of being refused."""
+        await receive()
+        self._opened = asyncio.create_task(self._open())
+        await asyncio.wait([self._opened], timeout=_PATIENCE)
+        scope["state"]["gateway"] = self._gateway
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self._opened.cancel()
+        await asyncio.gather(self._opened, return_exceptions=True)
+        await self._exits.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _open(self) -> Serving:
+        serving = await self._exits.enter_async_context(
+            Serving.open(self._orders.settings, self._orders.nats_url, self._gateway, self._orders.number)
+        )
+        self._recovering.app = serving.app
+        gc.collect()
+        gc.freeze()  # what is there now stays: the collector need not look at it again
+        return serving
+
+    async def _announce(self, server: _Server) -> None:
+        """Tell the parent when everything answers, or why it never will."""
+        await self._listening.wait()
+        assert self._opened is not None  # noqa: S101 - the lifespan comes before listening
+        try:
+            serving = await self._opened
+        except (StartError, LogError) as error:
+            self._control.say(Failed(str(error)))
+            server.should_exit = True
+        except Exception:
+            _logger.exception("a worker cannot start")
+            server.should_exit = True
+        else:
+            self._control.say(Started(serving.admin_key))
+
+    async def _hold_lifeline(self, server: _Server) -> None:
+        while await self._control.hear() is not None:
+            pass
+        server.should_exit = True
+
+
+async def _main(end: socket.socket) -> None:
+    control = await Control.open(end)
+    orders = await control.hear()
+    if not isinstance(orders, Orders):
+        return
+    logs.configure(json=orders.settings.log_json)
+    await Worker(control, orders).run()
+
+
+def main() -> None:
+    """Run as ``python -m doorstream.server.worker <descriptor>``."""
+    raise_file_limit()
+    gc.set_threshold(50_000, 20, 50)  # collections pause every client; most of what is made here has no cycles
+    end = socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(end.fileno(), False)
+    uvloop.run(_main(end))
+
+
+if __name__ == "__main__":
+    main()
