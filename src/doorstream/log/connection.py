@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import msgspec
-import nats
 import nats.errors
 import structlog
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
+from doorstream.log.client import LogClient, publish_command, status_of
 from doorstream.log.errors import ApiError, LogUnavailable, StartError
 
 _logger = structlog.get_logger(__name__)
@@ -36,10 +35,15 @@ class Connection:
     """
 
     def __init__(self) -> None:
-        self.client = Client()
+        self.client = LogClient()
         self._on_disconnect: list[Callable[[], None]] = []
         self._on_reconnect: list[Callback] = []
         self._on_stuck: list[Callable[[], None]] = []
+        self._inbox = f"_INBOX.{secrets.token_hex(11)}"
+        self._requests = 0
+        self._answers: dict[bytes, asyncio.Future[bytes]] = {}
+        self._expected: set[asyncio.Future[Any]] = set()
+        self._last_error = ""
 
     async def open(self, url: str) -> None:
         """Connect; raises StartError when the server cannot be reached or refuses us."""
@@ -48,7 +52,7 @@ class Connection:
         except (nats.errors.Error, OSError, TimeoutError) as error:
             with contextlib.suppress(Exception):
                 await self.client.close()
-            reason = str(error) or type(error).__name__
+            reason = str(error) or self._last_error or type(error).__name__
             raise StartError(f"NATS cannot be reached: {reason.removeprefix('nats: ')}") from None
         version = self.client.connected_server_version
         if (version.major, version.minor) < _MINIMUM_VERSION:
@@ -56,6 +60,7 @@ class Connection:
             raise StartError(f"NATS {version} is too old: doorstream needs 2.12, and 2.15 or newer to be fast")
         if (version.major, version.minor) < _RECOMMENDED_VERSION:
             _logger.warning("nats is old", version=str(version), recommended="2.15")
+        await self.client.listen(f"{self._inbox}.*", self._answered)
 
     async def close(self) -> None:
         """Close without waiting for anything."""
@@ -84,24 +89,39 @@ class Connection:
             for callback in self._on_stuck:
                 callback()
 
-    async def publish(self, subject: str, payload: bytes, headers: dict[str, str] | None, reply: str) -> None:
-        """Send one message now; raises LogUnavailable while the connection is away."""
-        try:
-            await self.client.publish(subject, payload, reply, headers)
-        except nats.errors.Error as error:
-            raise LogUnavailable("NATS is away") from error
+    def off_reconnect(self, callback: Callback) -> None:
+        """Have ``callback`` no longer awaited; it need not have been added."""
+        with contextlib.suppress(ValueError):
+            self._on_reconnect.remove(callback)
 
-    async def request(self, subject: str, payload: bytes = b"") -> Msg:
-        """One question, one answer; raises LogUnavailable."""
+    @contextlib.contextmanager
+    def expecting(self, answer: asyncio.Future[Any]) -> Iterator[None]:
+        """Meanwhile have ``answer`` fail with LogUnavailable as soon as the connection is lost: nobody will answer."""
+        self._expected.add(answer)
         try:
-            return await self.client.request(subject, payload, REQUEST_TIMEOUT)
-        except (nats.errors.Error, TimeoutError) as error:
-            raise LogUnavailable("NATS did not answer") from error
+            yield
+        finally:
+            self._expected.discard(answer)
+
+    async def request(self, subject: str, payload: bytes = b"") -> bytes:
+        """One question, one answer; raises LogUnavailable."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._requests += 1
+        reply = f"{self._inbox}.{self._requests}"
+        self._answers[reply.encode()] = answer
+        try:
+            with self.expecting(answer):
+                self.client.send(publish_command(subject, payload, reply=reply))
+                async with asyncio.timeout(REQUEST_TIMEOUT):
+                    return await answer
+        except TimeoutError:
+            raise LogUnavailable("NATS did not answer") from None
+        finally:
+            del self._answers[reply.encode()]
 
     async def api(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask the JetStream API (``verb`` without ``$JS.API.``); raises ApiError or LogUnavailable."""
-        answer = await self.request(f"$JS.API.{verb}", _encode(body) if body is not None else b"")
-        content: dict[str, Any] = _decode(answer.data) if answer.data else {"error": {"description": "no JetStream"}}
+        content: dict[str, Any] = _decode(await self.request(f"$JS.API.{verb}", _encode(body) if body else b""))
         error = content.get("error")
         if error is not None:
             raise ApiError(error.get("err_code", 0), error.get("description", "refused"))
@@ -123,12 +143,25 @@ class Connection:
             reconnected_cb=self._reconnected,
         )
 
+    def _answered(self, subject: bytes, _reply: bytes, data: bytes, headers: bytes) -> None:
+        answer = self._answers.get(subject)
+        if answer is None or answer.done():
+            return
+        if status_of(headers):  # 503: nobody listens, JetStream is not there (yet)
+            answer.set_exception(LogUnavailable("JetStream is not available"))
+        else:
+            answer.set_result(data)
+
     async def _error(self, error: Exception) -> None:
-        _logger.debug("nats", error=str(error) or type(error).__name__)
+        self._last_error = str(error) or type(error).__name__
+        _logger.debug("nats", error=self._last_error)
 
     async def _disconnected(self) -> None:
         if not self.client.is_closed:
             _logger.warning("nats is away")
+        for answer in self._expected:
+            if not answer.done():
+                answer.set_exception(LogUnavailable("NATS went away before it answered"))
         for callback in self._on_disconnect:
             callback()
 

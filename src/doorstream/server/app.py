@@ -22,10 +22,15 @@ from doorstream.protocols.engineio import Timing
 from doorstream.server import demo
 from doorstream.server.api import problems
 from doorstream.server.api.access import Access
+from doorstream.server.api.clients import clients_router
 from doorstream.server.api.events import events_router
+from doorstream.server.api.owned import owned_router
+from doorstream.server.api.sites import sites_router
 from doorstream.server.api.stream import stream_router
+from doorstream.server.api.users import members_router, users_router
+from doorstream.server.control import Orders
 from doorstream.server.services import Services
-from doorstream.server.settings import Settings
+from doorstream.server.settings import DemoSettings
 
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -58,13 +63,15 @@ class Serving:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, settings: Settings, nats_url: str, gateway: Gateway, number: int) -> AsyncIterator[Serving]:
+    async def open(cls, orders: Orders, gateway: Gateway, on_log_stuck: Callable[[], None]) -> AsyncIterator[Serving]:
         """Open the services and put the application together; raises StartError or LogError."""
         async with contextlib.AsyncExitStack() as exits:
-            services = await exits.enter_async_context(Services.open(settings, nats_url, gateway))
+            settings = orders.settings
+            services = await exits.enter_async_context(Services.open(settings, orders.nats_url, gateway))
+            services.log_connection.on_stuck(on_log_stuck)
             admin_key = None
             if settings.demo is not None:
-                await _open_demo(services, number, exits)
+                await _open_demo(services, settings.demo, exits, is_first=orders.number == 0)
             else:
                 admin_key = await _first_admin(services)
             yield cls(compose(services), admin_key)
@@ -75,8 +82,16 @@ def compose(services: Services) -> FastAPI:
     app = FastAPI(title="doorstream", version=__version__, redoc_url=None)
     problems.install(app)
     access = Access(services.directory, services.auth, services.clock)
-    app.include_router(events_router(services, access))
-    app.include_router(stream_router(services, access))
+    for router in (
+        events_router(services, access),
+        stream_router(services, access),
+        sites_router(services.directory, access),
+        owned_router(services.directory, access),
+        members_router(services.directory, access),
+        users_router(services.directory, access),
+        clients_router(services.directory, access),
+    ):
+        app.include_router(router)
     _mount_pdk(app, services)
     _add_health(app, services)
     return app
@@ -140,12 +155,13 @@ async def _first_admin(services: Services) -> str | None:
     return api_key(client.id, secret)
 
 
-async def _open_demo(services: Services, number: int, exits: contextlib.AsyncExitStack) -> None:
-    settings = services.settings.demo
-    assert settings is not None  # noqa: S101 - asked by the caller
+async def _open_demo(
+    services: Services, settings: DemoSettings, exits: contextlib.AsyncExitStack, *, is_first: bool
+) -> None:
+    """Make the building exist, and have one of the workers play its story."""
     credentials = demo.Credentials.derive(settings.seed, services.settings.public_url or "")
     await demo.prepare(services.directory, services.auth, credentials)
-    if settings.rate and number == 0:
+    if settings.rate and is_first:
         story = demo.play_story(settings, credentials.building, services.directory, services.ingest)
         player = asyncio.create_task(story, name="simulated building")
         exits.push_async_callback(_end, player)

@@ -12,7 +12,7 @@ from typing import Any
 
 from doorstream.auth import Auth, api_key, hash_secret
 from doorstream.directory import Actor, Directory, Wanted, uuid7
-from doorstream.directory.keys import key_of, kind_of
+from doorstream.directory.keys import key_of
 from doorstream.drivers.simulated import Building, Story, play
 from doorstream.drivers.simulated.building import Holder
 from doorstream.events.entities import (
@@ -160,7 +160,7 @@ async def prepare(directory: Directory, auth: Auth, credentials: Credentials) ->
 
 
 def _unless_there(entity: Entity) -> Wanted:
-    return Wanted(kind_of(entity), key_of(entity), lambda old: old or entity)
+    return Wanted(key_of(entity), lambda old: old or entity)
 
 
 async def play_story(settings: DemoSettings, building: Building, directory: Directory, ingest: Ingest) -> None:

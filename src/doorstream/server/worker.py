@@ -20,7 +20,7 @@ from doorstream.gateway.serve import raise_file_limit, uvicorn_config
 from doorstream.log import LogError, StartError
 from doorstream.server import logs
 from doorstream.server.app import Recovering, Serving
-from doorstream.server.control import Control, Failed, Orders, Started
+from doorstream.server.control import Control, Failed, LogStuck, Orders, Started
 
 _logger = structlog.get_logger(__name__)
 
@@ -85,7 +85,7 @@ class Worker:
 
     async def _open(self) -> Serving:
         serving = await self._exits.enter_async_context(
-            Serving.open(self._orders.settings, self._orders.nats_url, self._gateway, self._orders.number)
+            Serving.open(self._orders, self._gateway, on_log_stuck=lambda: self._control.say(LogStuck()))
         )
         self._recovering.app = serving.app
         gc.collect()
@@ -103,6 +103,7 @@ class Worker:
             server.should_exit = True
         except Exception:
             _logger.exception("a worker cannot start")
+            self._control.say(Failed("the server cannot start; its log says why"))
             server.should_exit = True
         else:
             self._control.say(Started(serving.admin_key))

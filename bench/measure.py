@@ -1,0 +1,148 @@
+"""What a measurement is made of: the compiled load generator, one run of it, and the result as values."""
+
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE / "build"
+EVENT = BUILD / "event.json"
+TOPIC = "device.request.allowed"
+# The acknowledgement that this packet asks for tells that the subscription is in force.
+SUBSCRIBE = f'420["subscribeIsolated",{{"topics":["{TOPIC}"]}}]'
+# Any mark of this length is replaced by the load generator with a running number.
+SEQUENCE_MARK = "@" * 12
+
+# One access at a door with short ids: `42["device.request.allowed",{…}]` is 498 bytes long from a server that adds
+# nothing to it, the size at which all earlier measurements of these servers were made.
+SAMPLE_EVENT = {
+    "id": f"bench-{SEQUENCE_MARK}",
+    "topic": TOPIC,
+    "body": {
+        "deviceId": "dev-007",
+        "holderId": "hol-042",
+        "credentialId": "crd-042",
+        "requestFactor": "CARD_ONLY",
+        "facilityCode": "77",
+        "cardNumber": "26858",
+        "device": {"id": "dev-007", "name": "Lobby", "connection": "con-001", "port": 1},
+        "holder": {"id": "hol-042", "name": "Test Holder", "enabled": True, "activeDate": None, "expireDate": None},
+    },
+    "cloudNode": {"id": "cln-001", "serialNumber": "1234ABC", "name": "Node"},
+    "occurred": 0,
+}
+
+
+class MeasurementError(Exception):
+    """A server or the load generator could not do what a row asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a running server takes subscribers and events.
+
+    ``targets`` are request targets of the WebSocket upgrade, ``ingest_targets`` those of POST: subscriber *i* gets the
+    events of ingest target *i modulo their number*. ``control_port`` takes one byte for each event that the server is
+    to emit by itself. ``headers`` are sent with each POST.
+    """
+
+    port: int
+    targets: Sequence[str] = ("/socket.io/?EIO=4&transport=websocket",)
+    ingest_targets: Sequence[str] = ("/events",)
+    control_port: int | None = None
+    headers: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One run of one row on one server: the row's figure and what explains it."""
+
+    value: float
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+def compile_c(output: str, sources: Sequence[Path]) -> Path:
+    """Compile a C program into the build folder unless it is newer than all its sources."""
+    target = BUILD / output
+    headers = [header for source in sources for header in source.parent.glob("*.h")]
+    if target.exists() and all(target.stat().st_mtime > file.stat().st_mtime for file in [*sources, *headers]):
+        return target
+    BUILD.mkdir(exist_ok=True)
+    flags = ["-D_GNU_SOURCE", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-Wconversion"]
+    subprocess.run(["cc", *flags, "-o", str(target), *map(str, sources)], check=True)
+    return target
+
+
+def compile_generator() -> Path:
+    """Compile the load generator."""
+    return compile_c("load", sorted((HERE / "load").glob("*.c")))
+
+
+def write_event() -> Path:
+    """Write the event template, one line of JSON whose time is now."""
+    BUILD.mkdir(exist_ok=True)
+    event = SAMPLE_EVENT | {"occurred": int(time.time() * 1000)}
+    EVENT.write_text(json.dumps(event, separators=(",", ":")) + "\n")
+    return EVENT
+
+
+@contextmanager
+def _arguments(endpoint: Endpoint, options: Mapping[str, str | float]) -> Iterator[list[str]]:
+    """Yield the command line of the load generator; its longer lists are in files that live as long as the context."""
+    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        targets, ingest_targets = Path(folder, "targets"), Path(folder, "ingest-targets")
+        targets.write_text("\n".join(endpoint.targets) + "\n")
+        ingest_targets.write_text("\n".join(endpoint.ingest_targets) + "\n")
+        command = [str(BUILD / "load"), "--port", str(endpoint.port), "--subscribe", SUBSCRIBE, "--body", str(EVENT)]
+        command += ["--targets", str(targets), "--ingest-targets", str(ingest_targets)]
+        for header in endpoint.headers:
+            command += ["--header", header]
+        for name, value in options.items():
+            command += [f"--{name}", str(value)]
+        yield command
+
+
+def run_load(endpoint: Endpoint, pids: Sequence[int], **options: str | float) -> dict[str, Any]:
+    """Run the load generator once; ``in_flight=16`` becomes ``--in-flight 16``. Returns its JSON.
+
+    Raises MeasurementError with the generator's own words if the run failed.
+    """
+    named = {name.replace("_", "-"): value for name, value in options.items()}
+    with _arguments(endpoint, named | {"pids": ",".join(map(str, pids))}) as command:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return _parse(done.stdout, done.stderr)
+
+
+@contextmanager
+def idle_connections(endpoint: Endpoint, count: int) -> Iterator[None]:
+    """Hold ``count`` subscribers open while the context lasts."""
+    with _arguments(endpoint, {"mode": "idle", "connections": count}) as command:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdin is not None  # noqa: S101 - asked for two lines above; tells the type checker
+        assert process.stdout is not None  # noqa: S101 - the same
+        try:
+            if "ready" not in _parse(process.stdout.readline(), ""):
+                raise MeasurementError("the load generator is not ready")
+            yield
+            process.stdin.close()
+            _parse(process.stdout.read(), "")
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+def _parse(output: str, errors: str) -> dict[str, Any]:
+    try:
+        result: dict[str, Any] = json.loads(output)
+    except ValueError:
+        raise MeasurementError(f"load generator: {output or errors or 'no output'}") from None
+    if "error" in result:
+        raise MeasurementError(f"load generator: {result['error']}")
+    return result

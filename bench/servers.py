@@ -1,0 +1,213 @@
+"""The servers that are measured: each starts as a child process, tells where it listens, and is ended with its tree."""
+
+import base64
+import http.client
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from measure import BUILD, EVENT, HERE, Endpoint, MeasurementError, compile_c
+
+PEER_PYTHON = BUILD / "peers" / "socketio_python"
+NODE_PEER = HERE / "peers" / "socketio_node"
+ROOT = HERE.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: its name, where it listens, and the process whose tree it is."""
+
+    name: str
+    endpoint: Endpoint
+    root_pid: int
+
+    def pids(self) -> list[int]:
+        """The processes of the server now: the root and all its descendants."""
+        return process_tree(self.root_pid)
+
+    def resident_kib(self) -> int:
+        """Resident memory of all its processes, KiB."""
+        return sum(_status_kib(pid, "VmRSS") for pid in self.pids())
+
+
+def process_tree(root: int) -> list[int]:
+    """A process and its descendants."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # ended meanwhile
+            continue
+        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    tree = [root]
+    for pid in tree:  # grows while it is walked
+        tree += children.get(pid, [])
+    return tree
+
+
+def _status_kib(pid: int, key: str) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{key}:")), 0)
+
+
+@contextmanager
+def _child(command: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Start a server and yield its pid and the JSON of its first line; end it with SIGTERM, then its whole tree."""
+    with tempfile.TemporaryFile(dir=BUILD, mode="w+") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
+        assert process.stdout is not None  # noqa: S101 - asked for above; tells the type checker
+        try:
+            line = process.stdout.readline()
+            if not line.startswith("{"):
+                log.seek(0)
+                raise MeasurementError(f"{command[0]} did not start: {line}{log.read()[-2000:]}")
+            yield process.pid, json.loads(line)
+        finally:
+            tree = process_tree(process.pid)
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdout.close()
+            _wait_gone(tree)
+
+
+def _wait_gone(pids: Sequence[int]) -> None:
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def install_peers() -> None:
+    """Install the peers' packages and compile the bare loop, each on first use only."""
+    compile_c("bare_loop", [HERE / "peers" / "bare_loop" / "server.c"])
+    if not (NODE_PEER / "node_modules" / "socket.io").exists():
+        subprocess.run(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"], cwd=NODE_PEER, check=True)
+    if not (PEER_PYTHON / "installed").exists():
+        requirements = HERE / "peers" / "socketio_python" / "requirements.txt"
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(PEER_PYTHON)], check=True)
+        subprocess.run([PEER_PYTHON / "bin" / "pip", "install", "-q", "-r", str(requirements)], check=True)
+        (PEER_PYTHON / "installed").touch()
+
+
+def peer_versions() -> dict[str, str]:
+    """Name and version of what the peers run on."""
+    socket_io = json.loads((NODE_PEER / "node_modules" / "socket.io" / "package.json").read_text())["version"]
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    frozen = subprocess.run(
+        [PEER_PYTHON / "bin" / "pip", "list", "--format=json", "--disable-pip-version-check"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    packages = {package["name"].lower(): package["version"] for package in json.loads(frozen)}
+    return {"Node": node.lstrip("v"), "socket.io": socket_io} | {
+        name: packages[name] for name in ("python-socketio", "uvicorn", "uvloop", "websockets")
+    }
+
+
+@contextmanager
+def start_server(name: str, group: str, sites: int) -> Iterator[Server]:
+    """Start the server that a row calls ``name`` for rows of ``group``; ``sites`` is for the scale row."""
+    if name == "socket.io":
+        command = ["node", str(NODE_PEER / "server.js"), str(EVENT)]
+    elif name == "python-socketio":
+        script = HERE / "peers" / "socketio_python" / "server.py"
+        command = [str(PEER_PYTHON / "bin" / "python"), str(script), str(EVENT)]
+    elif name == "bare loop":
+        command = [str(BUILD / "bare_loop"), str(EVENT)]
+    elif group == "live":
+        command = [sys.executable, str(HERE / "live_path.py"), str(EVENT)]
+    else:
+        with _doorstream(name, sites if name == "1,000 sites" else 1) as server:
+            yield server
+        return
+    with _child(command) as (pid, ready):
+        known = {key: ready[key] for key in ("port", "control_port", "targets") if key in ready}
+        yield Server(name, Endpoint(**known), pid)
+
+
+@contextmanager
+def _doorstream(name: str, sites: int) -> Iterator[Server]:
+    """The real doorstream: authenticated PDK clients, events through ingest and the log."""
+    data = Path(tempfile.mkdtemp(prefix="doorstream-", dir=BUILD))
+    program = Path(sys.executable).with_name("doorstream")
+    command = [str(program), "demo", "--json", "--rate", "0", "--port", str(_free_port()), "--data-dir", str(data)]
+    try:
+        with _child([*command, "--system-token-ttl", "86400"]) as (pid, demo):
+            yield Server(name, DoorstreamApi(demo).endpoint(sites), pid)
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class DoorstreamApi:
+    """As much of doorstream's HTTP API as it takes to make sites and tokens; ``demo`` is its first line of output."""
+
+    def __init__(self, demo: dict[str, Any]) -> None:
+        self._demo = demo
+        self._port = urllib.parse.urlsplit(demo["url"]).port or 80
+        self._http = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+
+    def _post(self, path: str, headers: dict[str, str], body: str = "") -> dict[str, Any]:
+        while True:
+            self._http.request("POST", path, body, headers)
+            answer = self._http.getresponse()
+            content = answer.read()
+            if answer.status == http.client.TOO_MANY_REQUESTS:  # the vendor's limits hold for token routes (PDK-17)
+                time.sleep(float(answer.headers.get("Retry-After", "0.2")))
+                continue
+            if answer.status >= http.client.BAD_REQUEST:
+                raise MeasurementError(f"POST {path}: {answer.status} {content[:300]!r}")
+            parsed: dict[str, Any] = json.loads(content)
+            return parsed
+
+    def _id_token(self) -> str:
+        secret = f"{self._demo['pdk']['client_id']}:{self._demo['pdk']['client_secret']}"
+        basic = base64.b64encode(secret.encode()).decode()
+        headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/x-www-form-urlencoded"}
+        token: str = self._post("/oauth2/token", headers, "grant_type=client_credentials")["id_token"]
+        return token
+
+    def _make_site(self, number: int) -> str:
+        headers = {"X-API-Key": self._demo["admin"]["api_key"], "Content-Type": "application/json"}
+        site: str = self._post("/api/sites", headers, json.dumps({"name": f"Bench {number}"}))["id"]
+        return site
+
+    def endpoint(self, sites: int) -> Endpoint:
+        """Where to connect and send, for the demo's own site or for that many new ones; one token each."""
+        ids = [self._demo["site_id"]] if sites == 1 else [self._make_site(number) for number in range(sites)]
+        targets = []
+        bearer = self._id_token()
+        for site in ids:
+            token = self._post(f"/api/systems/{site}/token", {"Authorization": f"Bearer {bearer}"})["token"]
+            query = urllib.parse.urlencode({"systemId": site, "token": token, "EIO": 4, "transport": "websocket"})
+            targets.append(f"/socket.io/?{query}")
+        return Endpoint(
+            port=self._port,
+            targets=targets,
+            ingest_targets=[f"/api/sites/{site}/events" for site in ids],
+            headers=[f"X-API-Key: {self._demo['admin']['api_key']}"],
+        )

@@ -1,0 +1,56 @@
+"""Credentials in, ``Principal`` out: JWT, API keys, passwords, scopes and site roles."""
+
+from doorstream.auth.credentials import (
+    MAX_SECRET,
+    MIN_SECRET,
+    ApiKey,
+    Passwords,
+    api_key,
+    hash_secret,
+    is_password_hash,
+    is_secret_hash,
+    matches_secret,
+    new_generation,
+    new_secret,
+    parse_api_key,
+)
+from doorstream.auth.errors import AuthError, InvalidCredentials, InvalidToken, NotPermitted
+from doorstream.auth.keys import ALGORITHM, SigningKeys
+from doorstream.auth.principal import Principal, of_client, of_user
+from doorstream.auth.service import Auth
+from doorstream.auth.signing import Signer
+from doorstream.auth.tickets import TICKET_TTL, Tickets
+from doorstream.auth.tokens import TOKEN_TTL, SystemToken, Tokens
+from doorstream.directory import SCOPES
+
+__all__ = [
+    "ALGORITHM",
+    "MAX_SECRET",
+    "MIN_SECRET",
+    "SCOPES",
+    "TICKET_TTL",
+    "TOKEN_TTL",
+    "ApiKey",
+    "Auth",
+    "AuthError",
+    "InvalidCredentials",
+    "InvalidToken",
+    "NotPermitted",
+    "Passwords",
+    "Principal",
+    "Signer",
+    "SigningKeys",
+    "SystemToken",
+    "Tickets",
+    "Tokens",
+    "api_key",
+    "hash_secret",
+    "is_password_hash",
+    "is_secret_hash",
+    "matches_secret",
+    "new_generation",
+    "new_secret",
+    "of_client",
+    "of_user",
+    "parse_api_key",
+]

@@ -1,0 +1,64 @@
+"""One-time tickets for browsers: a short text in a query instead of a long-lived key (design D11)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from doorstream.auth.errors import InvalidToken
+from doorstream.auth.principal import Principal
+from doorstream.auth.signing import Signer
+
+TICKET_TTL = 60.0
+"""Seconds within which a ticket must be used."""
+
+
+class _Ticket(msgspec.Struct, array_like=True):
+    id: str
+    expires_at: float
+    kind: str
+    subject: str
+    generation: str
+    site_id: str
+
+
+_decode = msgspec.json.Decoder(_Ticket).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Tickets:
+    """Issues tickets and takes each back once. Times are unix seconds.
+
+    Used tickets are remembered until they would have expired, by this process: with several workers another worker
+    takes the same ticket once more within its 60 seconds.
+    """
+
+    def __init__(self, signer: Signer, resolve: Callable[[str, str, str], Principal | None]) -> None:
+        """``resolve(kind, id, generation)`` gives the subject as it stands now, or None when it was revoked."""
+        self._signer = signer
+        self._resolve = resolve
+        self._used: dict[str, float] = {}
+
+    def issue(self, principal: Principal, site_id: str, now: float) -> str:
+        """A ticket with which the bearer is ``principal`` once, for that site."""
+        ticket = _Ticket(
+            secrets.token_hex(12), now + TICKET_TTL, principal.kind, principal.id, principal.generation, site_id
+        )
+        return self._signer.sign(_encode(ticket))
+
+    def redeem(self, text: str, site_id: str, now: float) -> Principal:
+        """Who the bearer is; raises InvalidToken when it was used, is too old, is for another site, or is forged."""
+        try:
+            ticket = _decode(self._signer.verify(text))
+        except msgspec.DecodeError:
+            raise InvalidToken from None
+        self._used = {used: expires_at for used, expires_at in self._used.items() if expires_at > now}
+        if ticket.id in self._used or ticket.expires_at <= now or ticket.site_id != site_id:
+            raise InvalidToken("the ticket was used already, is too old or is for another site")
+        principal = self._resolve(ticket.kind, ticket.subject, ticket.generation)
+        if principal is None:
+            raise InvalidToken
+        self._used[ticket.id] = ticket.expires_at
+        return principal
