@@ -7,6 +7,7 @@ must still be told from forged ones (design D2).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from joserfc.jwk import RSAKey
@@ -24,8 +25,10 @@ _PUBLIC = ("kty", "n", "e", "kid", "use", "alg")
 class SigningKeys:
     """The ring, ready to sign and to look up public keys."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, make: Callable[[float], Awaitable[SigningKey]]) -> None:
+        """``make`` makes a key of that time (unix seconds)."""
         self._directory = directory
+        self._make = make
         self._private: RSAKey | None = None
         self._public: dict[str, RSAKey] = {}
         self._jwks: list[dict[str, str]] = []
@@ -34,13 +37,13 @@ class SigningKeys:
     async def open(self, now: float) -> None:
         """Make the first key if there is none; ``now`` in unix seconds. Raises LogUnavailable."""
         if self._directory.key_ring(_RING) is None:
-            first = await _new_key(now)
+            first = await self._make(now)
             await self._directory.change_key_ring(_RING, lambda old: old or KeyRing(id=_RING, keys=(first,)))
         self._load()
 
     async def rotate(self, now: float) -> None:
         """Sign with a new key from now on; the old one is retired and loses its private half."""
-        newest = await _new_key(now)
+        newest = await self._make(now)
 
         def update(old: KeyRing | None) -> KeyRing:
             keys = old.keys if old is not None else ()
@@ -91,7 +94,8 @@ class SigningKeys:
         self._private = RSAKey.import_key({**ring.keys[0].jwk})
 
 
-async def _new_key(now: float) -> SigningKey:
+async def new_signing_key(now: float) -> SigningKey:
+    """A fresh RSA key, made in a thread: it can take a second."""
     key = await asyncio.to_thread(
         RSAKey.generate_key, _BITS, {"use": "sig", "alg": ALGORITHM}, private=True, auto_kid=True
     )

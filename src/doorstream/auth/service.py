@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from doorstream.auth.credentials import Passwords, matches_secret, parse_api_key
 from doorstream.auth.errors import InvalidCredentials
-from doorstream.auth.keys import SigningKeys
+from doorstream.auth.keys import SigningKeys, new_signing_key
 from doorstream.auth.principal import Principal, of_client, of_user
 from doorstream.auth.signing import Signer
 from doorstream.auth.tickets import Tickets
 from doorstream.auth.tokens import TOKEN_TTL, Tokens
 from doorstream.directory import Directory
-from doorstream.events.entities import Client, Secret
+from doorstream.events.entities import Client, Secret, SigningKey
 
 _BEARER = "bearer "
 _NO_SECRET = "0" * 64  # the hash of nothing: compared with where the client is unknown
@@ -26,10 +26,17 @@ class Auth:
     ``issuer`` is the base URL of this server without a slash at its end. Lives are seconds, fractions allowed.
     """
 
-    def __init__(self, directory: Directory, *, issuer: str, system_token_ttl: float = TOKEN_TTL) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        issuer: str,
+        system_token_ttl: float = TOKEN_TTL,
+        make_key: Callable[[float], Awaitable[SigningKey]] = new_signing_key,
+    ) -> None:
         self._directory = directory
         self.issuer = issuer
-        self.keys = SigningKeys(directory)
+        self.keys = SigningKeys(directory, make_key)
         self.tokens = Tokens(self.keys, directory, issuer=issuer, system_token_ttl=system_token_ttl)
         self.passwords = Passwords()
         self._secret = b""

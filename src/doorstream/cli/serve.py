@@ -44,6 +44,8 @@ class Listen:
     "Seconds for which a PDK system token is valid."
     workers: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 1
     "Worker processes."
+    pdk_rate_limits: bool = True
+    "Limit PDK's REST and token routes as the vendor does."
     log_json: bool = False
     "Log as JSON lines."
 
@@ -148,6 +150,7 @@ def _settings(listen: Listen, data_dir: Path, **more: object) -> Settings:
         public_url=listen.public_url,
         system_token_ttl=listen.system_token_ttl,
         workers=listen.workers,
+        pdk_rate_limits=listen.pdk_rate_limits,
         log_json=listen.log_json,
         **more,  # type: ignore[arg-type]
     )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from doorstream.directory import rules
 from doorstream.directory.cloud_node_events import Actor, as_put_in, happened
-from doorstream.directory.errors import AlreadyExists
+from doorstream.directory.errors import AlreadyExists, InvalidEntity
 from doorstream.directory.keys import key_for
 from doorstream.directory.mirror import Mirror
 from doorstream.directory.records import Entry, Value
@@ -17,10 +17,14 @@ from doorstream.events.entities import CloudNode, Device, Entity, Reservation, U
 
 
 class Step(NamedTuple):
-    """One change that is wanted: a key, and what its entity becomes (None: nothing, it is deleted)."""
+    """One change that is wanted: a key, and what its entity becomes (None: nothing, it is deleted).
+
+    ``where`` is its place in what the caller reads from, for messages.
+    """
 
     key: str
     update: Callable[[Entity | None], Entity | None]
+    where: str = ""
 
 
 class Plan(NamedTuple):
@@ -46,17 +50,25 @@ class Planner:
         differing = 0
         for step in steps:
             entry = self._mirror.entry(step.key)
-            new = self._completed(step.update(entry.entity))
+            new = self._judged(step, entry.entity)
             results.append(new)
             if new == entry.entity:
                 continue
             differing += 1
-            if new is not None:
-                rules.check(new, self._mirror)
             changes.append(Change(step.key, self._value(entry, new, by), entry.revision))
             if isinstance(new, User) or isinstance(entry.entity, User):
                 changes += self._user_names(entry.entity, new)
         return Plan(changes, results, differing)
+
+    def _judged(self, step: Step, old: Entity | None) -> Entity | None:
+        """What the step leads to, if that can be kept."""
+        try:
+            new = self._completed(step.update(old))
+            if new is not None and new != old:
+                rules.check(new, self._mirror)
+        except InvalidEntity as error:
+            raise InvalidEntity(f"{step.where}.{error.where}".strip("."), error.what) from None
+        return new
 
     def _completed(self, entity: Entity | None) -> Entity | None:
         """A device that only names its connection belongs to the connection's cloud node."""

@@ -37,10 +37,14 @@ def uuid7() -> str:
 
 
 class Wanted(NamedTuple):
-    """What ``put_all`` is to bring about: the key of an entity, and from its present state (or None) the wanted one."""
+    """What ``put_all`` is to bring about: the key of an entity, and from its present state (or None) the wanted one.
+
+    ``where`` is its place in what the caller reads from, for messages.
+    """
 
     key: str
     update: Callable[[Entity | None], Entity]
+    where: str = ""
 
 
 class Directory:
@@ -167,7 +171,7 @@ class Directory:
         """
         by_kind: dict[str, list[Step]] = {}
         for want in wanted:
-            step = Step(want.key, want.update) if isinstance(want, Wanted) else _present(want)
+            step = Step(*want) if isinstance(want, Wanted) else _present(want)
             by_kind.setdefault(step.key.partition(".")[0], []).append(step)
         return sum([(await self._run(by_kind[kind], by)).differing for kind in sorted(by_kind, key=_ORDER.__getitem__)])
 

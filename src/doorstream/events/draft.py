@@ -21,8 +21,9 @@ MAX_EVENT_BYTES = 100_000
 """No event as kept is larger (as the inbound message limit of the sockets, D12)."""
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
-_MIN_MS = -(2**53)
-_MAX_MS = 2**53  # what JavaScript clients can hold exactly
+_MAX_DEPTH = 64  # every reader of an event must be able to decode it, wherever on its stack it does so
+_MIN_MS = -62_135_596_800_000  # the year 1 …
+_MAX_MS = 253_402_300_799_999  # … to 9999: what can be written as an RFC 3339 time, which some dialects do
 
 _Ref = TypeVar("_Ref", DeviceRef, HolderRef, CloudNodeRef)
 
@@ -80,13 +81,13 @@ def accept(draft: Draft, *, site_id: str, names: Names, new_id: str) -> Accepted
     occurred = parse_time(draft.occurred)
     body: dict[str, Any] = draft.body
     cloud_node = draft.cloud_node
-    if topic.body is not None:
-        typed = _typed(body, topic.body)
-        cloud_node = _fill(typed, cloud_node, names)
-        body = _with_extras(msgspec.to_builtins(typed), body)
-    elif cloud_node is not None:
-        cloud_node = _completed(cloud_node, names.cloud_node_ref(cloud_node_id=cloud_node.id, device_id=None))
     try:
+        if topic.body is not None:
+            typed = _typed(body, topic.body)
+            cloud_node = _fill(typed, cloud_node, names)
+            body = _with_extras(msgspec.to_builtins(typed), body)
+        elif cloud_node is not None:
+            cloud_node = _completed(cloud_node, names.cloud_node_ref(cloud_node_id=cloud_node.id, device_id=None))
         json = encode_kept(
             id=event_id,
             topic=topic.name,
@@ -100,6 +101,8 @@ def accept(draft: Draft, *, site_id: str, names: Names, new_id: str) -> Accepted
         raise InvalidEvent("body: cannot be encoded") from error
     if len(json) > MAX_EVENT_BYTES:
         raise InvalidEvent(f"event: {len(json)} bytes; at most {MAX_EVENT_BYTES} are kept")
+    if json.count(b"{") + json.count(b"[") > _MAX_DEPTH and _is_deep(body, draft.metadata):
+        raise InvalidEvent(f"event: nested more than {_MAX_DEPTH} levels deep")
     return Accepted(event_id, draft.id is not None, topic.name, json)
 
 
@@ -114,26 +117,46 @@ def _fill(body: msgspec.Struct, cloud_node: CloudNodeRef | None, names: Names) -
     """Complete the references of a typed body in place; returns the event's cloud node."""
     device_id = None
     if isinstance(body, DeviceBody):
-        device = body.device or DeviceRef()
-        device_id = body.deviceId = body.deviceId or device.id
-        device.id = device.id or device_id
-        body.device = _completed(device, names.device_ref(device_id) if device_id else None)
+        device = body.device
+        device_id = body.deviceId = body.deviceId or (device.id if device is not None else None)
+        if device is not None:
+            device.id = device.id or device_id
+        known = names.device_ref(device_id) if device_id else None
+        body.device = _completed(device, known) or DeviceRef(device_id)
     if isinstance(body, RequestBody):
-        holder = body.holder or HolderRef()
-        body.holderId = body.holderId or holder.id
-        holder.id = holder.id or body.holderId
-        body.holder = _completed(holder, names.holder_ref(body.holderId) if body.holderId else None)
+        holder = body.holder
+        holder_id = body.holderId = body.holderId or (holder.id if holder is not None else None)
+        if holder is not None:
+            holder.id = holder.id or holder_id
+        body.holder = _completed(holder, names.holder_ref(holder_id) if holder_id else None) or HolderRef(holder_id)
     known_id = cloud_node.id if cloud_node is not None else None
-    return _completed(cloud_node or CloudNodeRef(), names.cloud_node_ref(cloud_node_id=known_id, device_id=device_id))
+    reported_by = names.cloud_node_ref(cloud_node_id=known_id, device_id=device_id)
+    return _completed(cloud_node, reported_by) or CloudNodeRef()
 
 
-def _completed(given: _Ref, known: _Ref | None) -> _Ref:
-    """What was given, with what was left out taken from the directory."""
-    if known is not None:
-        for field in given.__struct_fields__:
-            if getattr(given, field) is None:
-                setattr(given, field, getattr(known, field))
+def _completed(given: _Ref | None, known: _Ref | None) -> _Ref | None:
+    """What was given, with what was left out taken from the directory, which is not touched."""
+    if given is None or known is None:
+        return known if given is None else given
+    for field in given.__struct_fields__:
+        if getattr(given, field) is None:
+            setattr(given, field, getattr(known, field))
     return given
+
+
+def _is_deep(*values: Any) -> bool:
+    """Whether JSON values are nested more deeply than is kept (the event around them is one level)."""
+    level = [value for value in values if isinstance(value, (dict, list))]
+    for _ in range(_MAX_DEPTH):
+        if not level:
+            return False
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, (dict, list))
+        ]
+    return True
 
 
 def _with_extras(normal: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -157,12 +180,12 @@ def parse_time(occurred: float | str) -> int:
 
 def _from_rfc3339(text: str) -> int:
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())  # RFC 3339 5.6 allows "t" and "z"
     except ValueError:
         raise InvalidEvent("occurred: milliseconds since 1970, or an RFC 3339 time") from None
     if moment.tzinfo is None:
         raise InvalidEvent("occurred: an RFC 3339 time has a zone, as in 2026-01-31T10:00:00Z")
-    return round(moment.timestamp() * 1000)
+    return parse_time(round(moment.timestamp() * 1000))  # the zone may lead out of the years that can be written
 
 
 def _blame(error: Exception, inside: str = "") -> str:

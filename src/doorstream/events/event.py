@@ -78,5 +78,5 @@ def encode_kept(  # noqa: PLR0913 - the keys of the kept form, each once
 
 def iso_utc(milliseconds: int) -> str:
     """RFC 3339 in UTC with milliseconds and ``Z``."""
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return f"{moment.replace(tzinfo=None).isoformat()}.{milliseconds % 1000:03d}Z"

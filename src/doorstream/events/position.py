@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from doorstream.events.errors import InvalidPosition
 
-_MAX_DIGITS = 20  # a 64-bit sequence
+_MAX_SEQUENCE = 2**63 - 1  # what a database's integer holds
+_MAX_DIGITS = 19
 
 
 class Position(NamedTuple):
@@ -26,6 +27,8 @@ class Position(NamedTuple):
     def parse(cls, text: str) -> Position:
         """Read ``<epoch>.<sequence>``; raises InvalidPosition."""
         epoch, dot, digits = text.partition(".")
-        if not dot or not epoch.isalnum() or not (digits.isascii() and digits.isdigit()) or len(digits) > _MAX_DIGITS:
-            raise InvalidPosition("a position looks like 3f9a1c07.1024")
-        return cls(epoch, int(digits))
+        if dot and text.isascii() and epoch.isalnum() and digits.isdigit() and len(digits) <= _MAX_DIGITS:
+            position = cls(epoch, int(digits))
+            if position.sequence <= _MAX_SEQUENCE:
+                return position
+        raise InvalidPosition("a position looks like 3f9a1c07.1024")

@@ -130,6 +130,7 @@ class Polling:
     def end(self, last: Packet) -> bool:
         """Answer a waiting poll with what there is and a last packet. True if none waits, so that it lies here."""
         self.send_packet(last)
+        self.overflowed = _nobody
         if self._waiter is not None:
             self._waiter.set_result(None)
             self._waiter = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -29,10 +30,13 @@ _RETRY = 1.0
 _READERS = 2
 _READ_PATIENCE = 10.0
 _PRUNE_EVERY = 60.0
+_PRUNED_AT_ONCE = 20_000
 _INLINE_IDS = 16
+_SQLITE_CORRUPT, _SQLITE_NOTADB = 11, 26
 
 _SCHEMA = files(__package__).joinpath("schema.sql").read_text()
 _APPLY = files(__package__).joinpath("apply.sql").read_text()
+_FIND = files(__package__).joinpath("find.sql").read_text()
 
 _encode = msgspec.json.Encoder().encode
 
@@ -50,7 +54,8 @@ _decode_concerned = msgspec.json.Decoder(_Concerned).decode
 class Index:
     """The index of one log. It follows the hub by itself and never keeps anything up.
 
-    ``find`` and ``query`` see what ``applied`` says; ``current`` waits until that is everything acknowledged.
+    ``find`` and ``query`` see what ``applied`` says; ``current`` waits until that is everything acknowledged. A file
+    that is damaged, deleted or of another log is built again.
     """
 
     def __init__(self, path: Path, hub: Hub, log: EventLog) -> None:
@@ -61,16 +66,26 @@ class Index:
         self._writer = ThreadPoolExecutor(1, "index-writer")
         self._readers = ThreadPoolExecutor(_READERS, "index-reader")
         self._own = threading.local()
+        self._generation = 0
+        self._file = (0, 0)
+        self._is_damaged = False
         self._connections: list[sqlite3.Connection] = []
         self._follower: asyncio.Task[None] | None = None
         self._pruner: asyncio.Task[None] | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._hurry = asyncio.Event()
+        self._is_idle = False
+        self._complete_at = -math.inf
+        self._mark = (0, -math.inf)
 
     async def start(self) -> None:
         """Open (or make) the index and begin to follow."""
         loop = asyncio.get_running_loop()
         self.applied = await loop.run_in_executor(self._writer, self._open)
+        if self.applied > (await self._log.extent()).last:  # of a log that was put back to an earlier state
+            self._is_damaged = True
+        elif self.applied >= self._hub.sequence:
+            self._note_completeness()
         self._follower = asyncio.create_task(self._follow(), name="index")
         self._pruner = asyncio.create_task(self._prune_regularly(), name="index retention")
 
@@ -101,37 +116,67 @@ class Index:
         if self.applied >= sequence:
             return
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((sequence, waiting))
+        item = (sequence, waiting)
+        self._waiting.append(item)
         self._hurry.set()
-        await waiting
+        try:
+            await waiting
+        finally:
+            if item in self._waiting:  # given up
+                self._waiting.remove(item)
+
+    def lag(self) -> float:
+        """Seconds: events that are older than that are here. Infinite until the index is built."""
+        return 0.0 if self._is_idle else asyncio.get_running_loop().time() - self._complete_at
 
     async def query(self, query: Query) -> Page:
-        """One page of events."""
-        loop = asyncio.get_running_loop()
-        rows = await loop.run_in_executor(self._readers, self._select, *query.statement())
-        events = [Event(json.encode(), sequence, recorded) for sequence, recorded, json in rows[: query.limit]]
-        return Page(events, len(rows) > query.limit)
+        """One page of events; raises LogUnavailable."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self._page, query)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from None
 
     async def find(self, site_id: str, ids: Sequence[str]) -> dict[str, int]:
-        """The first sequences of those of the ids that are kept."""
-        if len(ids) <= _INLINE_IDS:
-            return self._find(site_id, ids)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._find, site_id, ids)
+        """The first sequences of those of the ids that are kept; raises LogUnavailable."""
+        try:
+            if len(ids) <= _INLINE_IDS:
+                return self._find(site_id, ids)
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self._find, site_id, ids)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from None
+
+    def _unreadable(self, error: sqlite3.Error) -> LogUnavailable:
+        """What to tell a reader; if the file itself is to blame, it is built again."""
+        _logger.warning("the index cannot be read", reason=str(error))
+        if _is_damage(error) and not self._is_damaged and self._follower is not None:
+            self._is_damaged = True
+            self._follower.cancel()  # it may be waiting for events
+            self._follower = asyncio.create_task(self._follow(), name="index")
+        return LogUnavailable("the index cannot be read at the moment")
 
     def _open(self) -> int:
         """Make the file ready; one that belongs to another log or is damaged is made anew."""
         try:
             return self._prepare()
-        except sqlite3.DatabaseError:
-            _logger.warning("the index is damaged and will be built again")
-            for suffix in ("", "-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-            self._own = threading.local()
-            return self._prepare()
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise
+            return self._build_anew()
+
+    def _build_anew(self) -> int:
+        _logger.warning("the index is damaged or gone and will be built again")
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        self._own.generation = -1
+        applied = self._prepare()
+        self._generation += 1  # from here on the readers open the new file
+        self._own.generation = self._generation
+        return applied
 
     def _prepare(self) -> int:
         connection = self._connection()
         connection.executescript(_SCHEMA)
+        self._file = self._identity()
         row = connection.execute("SELECT epoch, applied FROM progress").fetchone()
         if row is not None and row[0] == self._log.epoch:
             applied: int = row[1]
@@ -143,34 +188,55 @@ class Index:
     def _connection(self) -> sqlite3.Connection:
         """This thread's own connection."""
         connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
-        if connection is None:
+        if connection is None or self._own.generation != self._generation:
+            if connection is not None:
+                self._connections.remove(connection)
+                connection.close()
+            self._own.connection = None
             connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
             self._connections.append(connection)
             self._own.connection = connection
+            self._own.generation = self._generation
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # derived: what is lost is read again from the log
         return connection
 
-    def _select(self, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
-        return self._connection().execute(sql, parameters).fetchall()
+    def _identity(self) -> tuple[int, int]:
+        """Which file has our name."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return 0, 0
+        return status.st_dev, status.st_ino
+
+    def _page(self, query: Query) -> Page:
+        rows = self._connection().execute(*query.statement()).fetchall()
+        events = [Event(json.encode(), sequence, recorded) for sequence, recorded, json in rows[: query.limit]]
+        return Page(events, len(rows) > query.limit)
 
     def _find(self, site_id: str, ids: Sequence[str]) -> dict[str, int]:
-        marks = ",".join("?" * len(ids))
-        rows = self._select(
-            f"SELECT id, min(sequence) FROM events WHERE id IN ({marks}) AND site = ? GROUP BY id",  # noqa: S608 - marks only
-            [*ids, site_id],
-        )
-        return dict(rows)
+        return dict(self._connection().execute(_FIND, (_encode(ids).decode(), site_id)).fetchall())
 
     async def _follow(self) -> None:
         while True:
             try:
+                if self._is_damaged:
+                    await self._start_anew()
                 await self._advance()
             except LogUnavailable:
                 await asyncio.sleep(_RETRY)
             except sqlite3.Error as error:  # a full disk, most likely: it goes on when there is room again
+                self._is_damaged = self._is_damaged or _is_damage(error)
                 _logger.warning("the index cannot be written", reason=str(error))
                 await asyncio.sleep(_RETRY)
+            except Exception:
+                _logger.exception("the index cannot go on")
+                await asyncio.sleep(_RETRY)
+
+    async def _start_anew(self) -> None:
+        self._note_completeness(-math.inf)
+        self.applied = await asyncio.get_running_loop().run_in_executor(self._writer, self._build_anew)
+        self._is_damaged = False
 
     async def _advance(self) -> None:
         """Apply the next events: from the ring, or from the log where that is too short."""
@@ -185,7 +251,12 @@ class Index:
         if events:
             await self._apply(events, events[-1].sequence)
             return
-        await self._hub.reached(self.applied + 1)
+        self._is_idle = True
+        try:
+            await self._hub.reached(self.applied + 1)
+        finally:
+            self._is_idle = False
+            self._note_completeness()
         self._hurry.clear()
         if not self._waiting:
             with contextlib.suppress(TimeoutError):
@@ -196,6 +267,8 @@ class Index:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._writer, self._write, _encode(rows) if rows else b"", applied)
         self.applied = applied
+        if applied >= self._mark[0]:
+            self._note_completeness(self._mark[1])
         still = []
         for sequence, waiting in self._waiting:
             if sequence > applied:
@@ -204,7 +277,15 @@ class Index:
                 waiting.set_result(None)
         self._waiting = still
 
+    def _note_completeness(self, when: float | None = None) -> None:
+        """Everything that the hub had at that time (now) is here; mark what it has now, to look for it later."""
+        now = asyncio.get_running_loop().time()
+        self._complete_at = now if when is None else when
+        self._mark = (self._hub.sequence, now)
+
     def _write(self, rows: bytes, applied: int) -> None:
+        if self._identity() != self._file:
+            raise _FileGone("the file is gone")
         connection = self._connection()
         connection.execute("BEGIN")
         try:
@@ -224,10 +305,28 @@ class Index:
             await asyncio.sleep(_PRUNE_EVERY)
             with contextlib.suppress(LogUnavailable, sqlite3.Error):
                 first = (await self._log.extent()).first
-                await loop.run_in_executor(self._writer, self._prune, first)
+                pruned = 1
+                while pruned:  # a portion at a time: what happens now gets its turn in between
+                    pruned = await loop.run_in_executor(self._writer, self._prune, first)
 
-    def _prune(self, first: int) -> None:
-        self._connection().execute("DELETE FROM events WHERE sequence < ?", (first,))
+    def _prune(self, first: int) -> int:
+        """Forget some of what stands before ``first``; returns how many there were."""
+        return self._connection().execute(_PRUNE, (first, _PRUNED_AT_ONCE)).rowcount
+
+
+_PRUNE = "DELETE FROM events WHERE sequence < min(?, (SELECT min(sequence) FROM events) + ?)"
+
+
+class _FileGone(sqlite3.DatabaseError):
+    """Somebody deleted or replaced the file, which may be done at any time."""
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file is to blame, rather than a full disk or the like: it is no index of ours, or no longer."""
+    if isinstance(error, _FileGone):
+        return True
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (_SQLITE_CORRUPT, _SQLITE_NOTADB) or str(error).startswith(("no such ", "table events has "))
 
 
 def _row(event: Event) -> list[Any]:

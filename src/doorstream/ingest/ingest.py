@@ -7,6 +7,7 @@ the last two minutes, and the index for all older ones.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,15 +17,16 @@ import msgspec
 from doorstream.events import InvalidEvent
 from doorstream.events.draft import MAX_EVENT_BYTES, Accepted, Draft, Names, accept, decode_draft
 from doorstream.history import Index
+from doorstream.ingest.parts import lines_of, members_of
 from doorstream.ingest.space import SpaceGuard
-from doorstream.log import MAX_BATCH, DuplicateId, EventLog, LogUnavailable
+from doorstream.log import DUPLICATE_WINDOW, MAX_BATCH, DuplicateId, EventLog, LogUnavailable
 
 _RECENT = 50_000
 _PORTION = 500
+_PORTION_BYTES = 2_000_000
 _MAX_REPORTED = 1000
 _ATTEMPTS = 3
-
-_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_MAX_LAG = DUPLICATE_WINDOW / 2
 
 
 class Receipt(NamedTuple):
@@ -58,6 +60,10 @@ class Invalid(Exception):
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__(f"{len(faults)} of the events cannot be kept")
         self.faults = faults
+
+
+class TooMany(InvalidEvent):
+    """An array with more events than can be kept all or none."""
 
 
 class LineReport:
@@ -100,10 +106,6 @@ class Ingest:
         """Keep one event; raises InvalidEvent, StorageFull or LogUnavailable."""
         self._check_space()
         event = accept(decode_draft(data), site_id=site_id, names=names, new_id=self._new_id())
-        if event.has_own_id:
-            known = await self._known(site_id, [event.id])
-            if known:
-                return Receipt(known[event.id], duplicate=True)
         return await self._append(site_id, event)
 
     async def put_values(self, site_id: str, names: Names, values: Sequence[Mapping[str, Any]]) -> list[Receipt]:
@@ -116,18 +118,17 @@ class Ingest:
     async def put_array(self, site_id: str, names: Names, data: bytes) -> Receipts:
         """Keep the events of a JSON array, all or none; raises Invalid, StorageFull or LogUnavailable.
 
-        Raises InvalidEvent when the text is no array at all.
+        Raises InvalidEvent when the text is no array at all, and TooMany for more than 1,000 events.
         """
         self._check_space()
-        try:
-            members = _decode_array(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidEvent(str(error)) from None
         events: list[Accepted] = []
         faults: list[Fault] = []
-        for at, member in enumerate(members):
+        for at, member in enumerate(members_of(data)):
+            if at >= MAX_BATCH:
+                raise TooMany(f"an array holds at most {MAX_BATCH} events")
             try:
-                events.append(accept(decode_draft(member), site_id=site_id, names=names, new_id=self._new_id()))
+                draft = decode_draft(member) if isinstance(member, bytes) else member
+                events.append(accept(draft, site_id=site_id, names=names, new_id=self._new_id()))
             except InvalidEvent as error:
                 faults.append(Fault(at, str(error)))
         if faults:
@@ -141,18 +142,21 @@ class Ingest:
         """
         report = LineReport()
         portion: list[Accepted] = []
-        number = 0
-        async for number, line in _lines(body):
+        size = 0
+        async for number, line in lines_of(body):
             if line is None:
                 report.reject(number, f"longer than {MAX_EVENT_BYTES} bytes")
             elif line.strip():
                 try:
-                    portion.append(accept(decode_draft(line), site_id=site_id, names=names, new_id=self._new_id()))
+                    event = accept(decode_draft(line), site_id=site_id, names=names, new_id=self._new_id())
                 except InvalidEvent as error:
                     report.reject(number, str(error))
-            if len(portion) >= _PORTION:
+                    continue
+                portion.append(event)
+                size += len(event.json)
+            if len(portion) >= _PORTION or size >= _PORTION_BYTES:
                 report.add(await self._append_portion(site_id, portion))
-                portion = []
+                portion, size = [], 0
         report.add(await self._append_portion(site_id, portion))
         return report
 
@@ -161,7 +165,7 @@ class Ingest:
             self._space.check()
 
     async def _known(self, site_id: str, ids: Sequence[str]) -> dict[str, int]:
-        """The places of those ids that are known to be kept."""
+        """The places of those ids that are known to be kept; raises LogUnavailable while that cannot be known."""
         known: dict[str, int] = {}
         older: list[str] = []
         for event_id in ids:
@@ -171,6 +175,8 @@ class Ingest:
             else:
                 known[event_id] = sequence
         if older:
+            if self._index.lag() > _MAX_LAG:  # JetStream would no longer know what the index does not know yet
+                raise LogUnavailable("the index is still being built")
             known.update(await self._index.find(site_id, older))
         return known
 
@@ -181,6 +187,10 @@ class Ingest:
                 self._recent.popitem(last=False)
 
     async def _append(self, site_id: str, event: Accepted) -> Receipt:
+        if event.has_own_id:
+            known = await self._known(site_id, [event.id])
+            if known:
+                return Receipt(known[event.id], duplicate=True)
         stored = await self._log.append((site_id, event.topic, event.id, event.json))
         self._remember(site_id, event, stored.sequence)
         return Receipt(stored.sequence, stored.duplicate)
@@ -189,28 +199,33 @@ class Ingest:
         """All or none: what is already kept is left out, and the rest is one atomic batch."""
         for _ in range(_ATTEMPTS):
             places = await self._known(site_id, [event.id for event in events if event.has_own_id])
-            fresh = {event.id: event for event in reversed(events) if event.id not in places}
-            batch = [fresh[event_id] for event_id in reversed(fresh)]
+            fresh: dict[str, Accepted] = {}
+            for event in events:
+                if event.id not in places:
+                    fresh.setdefault(event.id, event)
             try:
-                stored = await self._log.append_batch([(site_id, e.topic, e.id, e.json) for e in batch])
+                stored = await self._log.append_batch([(site_id, e.topic, e.id, e.json) for e in fresh.values()])
             except DuplicateId:
                 await self._index.current()  # JetStream knows an id that the index has not yet
                 continue
             new: set[str] = set()
-            for event, place in zip(batch, stored, strict=True):
+            for event, place in zip(fresh.values(), stored, strict=True):
                 self._remember(site_id, event, place.sequence)
                 places[event.id] = place.sequence
                 if not place.duplicate:
                     new.add(event.id)
             return [_receipt(event.id, places, new) for event in events]
-        raise LogUnavailable("the same events are being put in by somebody else")
+        raise _Contended("the same events are being put in by somebody else")
 
     async def _append_portion(self, site_id: str, events: list[Accepted]) -> list[Receipt]:
-        """Some lines of a stream, in one commit."""
+        """Some lines of a stream: in one commit, but each for itself where that does not work."""
         if not events:
             return []
         self._check_space()
-        return await self._append_all(site_id, events)
+        try:
+            return await self._append_all(site_id, events)
+        except _Contended:
+            return await asyncio.gather(*(self._append(site_id, event) for event in events))
 
 
 def _receipt(event_id: str, places: dict[str, int], new: set[str]) -> Receipt:
@@ -220,26 +235,8 @@ def _receipt(event_id: str, places: dict[str, int], new: set[str]) -> Receipt:
     return Receipt(places[event_id], duplicate=not is_new)
 
 
-async def _lines(body: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes | None]]:
-    """The numbered lines of a stream; None for one that is too long to be an event. Keeps at most one line."""
-    number = 1
-    rest = bytearray()
-    too_long = False
-    async for chunk in body:
-        start = 0
-        while (end := chunk.find(b"\n", start)) >= 0:
-            rest += chunk[start:end]
-            yield number, None if too_long or len(rest) > MAX_EVENT_BYTES else bytes(rest)
-            number += 1
-            rest.clear()
-            too_long = False
-            start = end + 1
-        rest += chunk[start:]
-        if len(rest) > MAX_EVENT_BYTES:
-            too_long = True
-            rest.clear()
-    if rest or too_long:
-        yield number, None if too_long else bytes(rest)
+class _Contended(LogUnavailable):
+    """Others put in the same events at the same time, again and again."""
 
 
 assert _PORTION <= MAX_BATCH  # noqa: S101 - a portion is one atomic batch

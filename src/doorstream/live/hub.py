@@ -7,7 +7,7 @@ one turn of the event loop are joined and written together.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 import structlog
 
@@ -41,11 +41,12 @@ class Group:
     def flush(self) -> None:
         """Write what waits to every member."""
         entries, self.pending = self.pending, []
+        members = tuple(self.members.values())  # who leaves during this gets all of it: it was published before
         for data in framed(entries, self.interest):
-            members = iter(tuple(self.members.values()))
+            unwritten = iter(members)
             while True:
                 try:
-                    for write in members:
+                    for write in unwritten:
                         write(data)
                     break
                 except Exception:  # one connection's fault is not the others'
@@ -135,8 +136,13 @@ class Hub:
         if self.sequence >= sequence:
             return
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._reached.append((sequence, waiting))
-        await waiting
+        item = (sequence, waiting)
+        self._reached.append(item)
+        try:
+            await waiting
+        finally:
+            if item in self._reached:  # given up
+                self._reached.remove(item)
 
     def _site(self, site_id: str | None) -> _Site:
         if site_id is None:
@@ -172,12 +178,12 @@ class Hub:
 
 def framed(entries: list[Entry], interest: Interest) -> list[bytes]:
     """The bytes of some events for an interest, in pieces of about ``MAX_JOINED`` at most."""
-    encode, framing = interest.encoder.encode, interest.framing
+    framing = interest.framing
     pieces: list[bytes] = []
     frames: list[bytes] = []
     size = 0
     for entry in entries:
-        for packet in encode(entry):
+        for packet in packets_of(entry, interest):
             frame = _framed_once(entry, packet, framing)
             frames.append(frame)
             size += len(frame)
@@ -187,6 +193,15 @@ def framed(entries: list[Entry], interest: Interest) -> list[bytes]:
     if frames:
         pieces.append(frames[0] if len(frames) == 1 else b"".join(frames))
     return pieces
+
+
+def packets_of(entry: Entry, interest: Interest) -> Sequence[bytes]:
+    """The packets of one event; none where it cannot be encoded, which must not keep back the others."""
+    try:
+        return interest.encoder.encode(entry)
+    except Exception:
+        _logger.exception("an event cannot be encoded", sequence=entry.event.sequence, topic=entry.event.topic)
+        return ()
 
 
 def _framed_once(entry: Entry, packet: bytes, framing: Callable[[bytes], bytes]) -> bytes:

@@ -12,6 +12,9 @@ class Present(Protocol):
     def recheck(self) -> None:
         """Look whether the rights are still there, and disconnect if not."""
 
+    def end(self) -> None:
+        """Disconnect: the server is shutting down, and the client may come back."""
+
 
 _SOON = 0.1
 
@@ -38,6 +41,11 @@ class Presence:
         """Rights may have changed: every connection looks within a tenth of a second, once for many changes."""
         if self._pending is None:
             self._pending = asyncio.get_running_loop().call_later(_SOON, self._recheck)
+
+    def end_all(self) -> None:
+        """The server is shutting down."""
+        for connection in tuple(self._present):
+            connection.end()
 
     def _recheck(self) -> None:
         self._pending = None

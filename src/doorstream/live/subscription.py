@@ -14,7 +14,7 @@ import structlog
 
 from doorstream.events import Position
 from doorstream.live.entry import Entry, Interest, Outlet
-from doorstream.live.hub import MAX_JOINED, Group, Hub, framed
+from doorstream.live.hub import MAX_JOINED, Group, Hub, framed, packets_of
 from doorstream.log import EventLog, LogUnavailable, PositionGone
 
 _logger = structlog.get_logger(__name__)
@@ -84,6 +84,8 @@ class Subscription:
         ``skip`` leaves out that many packets of the event that comes next: a consumer that was cut off between two
         packets of one event names the position before it.
         """
+        if self._is_closed():
+            return
         self._leave()
         self._epoch = position.epoch
         self._cursor = position.sequence
@@ -91,8 +93,13 @@ class Subscription:
         self._enter(State.HELD)
 
     def follow(self, interest: Interest) -> None:
-        """Deliver everything of interest from where the subscription stands, which at first is now."""
+        """Deliver everything of interest from where the subscription stands, which at first is now.
+
+        Does nothing once the subscription is closed, as ``seek`` and ``hold``.
+        """
         self.hold()
+        if self._is_closed():  # perhaps by what ``hold`` still wrote
+            return
         self._interest = interest
         self._enter(State.REPLAYING)
         if not self._within_ring() or not self._write_ring_portion():
@@ -103,7 +110,7 @@ class Subscription:
         if self.state in (State.IDLE, State.LIVE):
             self._cursor = self._hub.sequence
         self._leave()
-        if self.state is not State.CLOSED:
+        if not self._is_closed():
             self._enter(State.HELD)
 
     def reframe(self) -> None:
@@ -122,6 +129,9 @@ class Subscription:
         self._leave()
         self._enter(State.CLOSED)
 
+    def _is_closed(self) -> bool:
+        return self.state is State.CLOSED
+
     def _enter(self, state: State) -> None:
         self.state = state
         self._outlet.replaying = state is State.REPLAYING
@@ -136,7 +146,12 @@ class Subscription:
 
     def _within_ring(self) -> bool:
         hub = self._hub
-        return self._epoch == hub.epoch and hub.ring.base <= self._cursor <= hub.sequence
+        return self._epoch == hub.epoch and hub.ring.base <= self._cursor and self._claimed() <= hub.sequence
+
+    def _claimed(self) -> int:
+        """The last event that the consumer knows of. Another worker, which was ahead, may have sent a part of it."""
+        sequence, skip = self._partial
+        return sequence if skip and sequence == self._cursor + 1 else self._cursor
 
     def _write_ring_portion(self) -> bool:
         """Write the next events from the ring, and go live if that was all. True when nothing is left to replay."""
@@ -166,7 +181,7 @@ class Subscription:
         wanted = [entry for entry in entries if topics is None or entry.event.topic in topics]
         sequence, skip = self._partial
         if skip and wanted and wanted[0].event.sequence == sequence:
-            for packet in interest.encoder.encode(wanted.pop(0))[skip:]:
+            for packet in packets_of(wanted.pop(0), interest)[skip:]:
                 self._outlet.write(interest.framing(packet))
         for data in framed(wanted, interest):
             self._outlet.write(data)
@@ -190,7 +205,7 @@ class Subscription:
         try:
             if not self._within_ring():
                 await self._log.check(Position(self._epoch, self._cursor))
-                await self._hub.reached(self._cursor)
+                await self._hub.reached(self._claimed())
             while True:
                 while self._cursor < self._hub.ring.base:
                     await self._read_log(upto=self._hub.sequence)
@@ -203,6 +218,8 @@ class Subscription:
     async def _read_log(self, upto: int) -> None:
         assert self._interest is not None  # noqa: S101 - set by follow()
         async for events in self._log.read(self._cursor, site_id=self._interest.site_id, upto=upto):
+            await self._log.check(self.position)  # retention may have overtaken a slow reader
             self._write([Entry(event) for event in events])
             await self._outlet.drained()
+        await self._log.check(self.position)
         self._cursor = upto

@@ -54,13 +54,13 @@ class LogClient(Client):
         self._receivers[subscription._id] = receive  # noqa: SLF001 - see the class
         return subscription
 
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         receive = self._receivers.get(sid)
         if receive is None:
             await super()._process_msg(sid, subject, reply, data, headers)
             return
         try:
-            receive(subject, reply, data, headers or b"")
+            receive(subject, reply, data, headers or b"")  # nats-py gives None where there are none
         except Exception:  # it would end nats-py's read loop
             _logger.exception("a message from NATS could not be handled", subject=subject.decode(errors="replace"))
 

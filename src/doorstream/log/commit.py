@@ -10,13 +10,16 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from nats.aio.msg import Msg
+import structlog
 
+from doorstream.log.client import publish_command, status_of
 from doorstream.log.connection import REQUEST_TIMEOUT, Connection
 from doorstream.log.errors import ApiError, DuplicateId, LogUnavailable
+
+_logger = structlog.get_logger(__name__)
 
 PIPELINED = 15
 GROUPED = 256
@@ -24,9 +27,9 @@ MAX_BATCH = 1000
 """JetStream refuses larger atomic batches (err_code 10199)."""
 
 _DUPLICATE_IN_BATCH = 10201
+_TOO_LARGE = 10054
+_NOT_NOW = 503
 _SWEEP = 0.5
-
-_decode = msgspec.json.Decoder().decode
 
 
 class Message(NamedTuple):
@@ -44,10 +47,36 @@ class Stored(NamedTuple):
     duplicate: bool
 
 
+class _Refusal(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Ack(msgspec.Struct):
+    """JetStream's answer to a publish."""
+
+    seq: int = 0
+    duplicate: bool = False
+    error: _Refusal | None = None
+
+
+_decode = msgspec.json.Decoder(_Ack).decode
+
+
+class _Encoded(NamedTuple):
+    """A message on its way: its headers are lines already."""
+
+    subject: str
+    payload: bytes
+    headers: str
+
+
 class _Waiting(NamedTuple):
-    messages: Sequence[Message]
+    messages: Sequence[_Encoded]
     atomic: bool
     done: asyncio.Future[list[Stored]]
+    since: float
 
 
 class GroupCommit:
@@ -59,9 +88,11 @@ class GroupCommit:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._waiting: deque[_Waiting] = deque()
+        self._writing: Sequence[_Waiting] = ()
         self._wake = asyncio.Event()
         self._singles_in_flight = 0
-        self._acks: dict[str, tuple[asyncio.Future[dict[str, Any]], float]] = {}
+        self._acks: dict[bytes, tuple[asyncio.Future[_Ack], float]] = {}
+        self._name = secrets.token_hex(6)
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._counter = 0
         self._writer: asyncio.Task[None] | None = None
@@ -69,8 +100,8 @@ class GroupCommit:
 
     async def start(self) -> None:
         """Begin to accept appends."""
-        await self._connection.client.subscribe(f"{self._inbox}.*", cb=self._acknowledged, pending_bytes_limit=0)
-        self._connection.on_disconnect(self._fail_all)
+        await self._connection.client.listen(f"{self._inbox}.*", self._acknowledged)
+        self._connection.on_disconnect(self._fail_sent)
         self._writer = asyncio.create_task(self._write(), name="group commit")
         self._sweeper = asyncio.create_task(self._sweep(), name="group commit time-outs")
 
@@ -80,9 +111,10 @@ class GroupCommit:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        self._fail_all()
-        while self._waiting:
-            _fail(self._waiting.popleft(), LogUnavailable("shutting down"))
+        self._fail_sent()
+        for item in (*self._writing, *self._waiting):
+            _fail(item, LogUnavailable("shutting down"))
+        self._waiting.clear()
 
     async def append(self, message: Message) -> Stored:
         """Append one message, together with others that happen to wait."""
@@ -97,8 +129,11 @@ class GroupCommit:
         return await self._submit(messages, atomic=len(messages) > 1)
 
     def _submit(self, messages: Sequence[Message], *, atomic: bool) -> asyncio.Future[list[Stored]]:
-        done: asyncio.Future[list[Stored]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(messages, atomic, done))
+        limit = self._connection.client.max_payload
+        encoded = [_encoded(message, limit) for message in messages]
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[list[Stored]] = loop.create_future()
+        self._waiting.append(_Waiting(encoded, atomic, done, loop.time()))
         self._wake.set()
         return done
 
@@ -107,12 +142,18 @@ class GroupCommit:
             if not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
-            if self._waiting[0].atomic:
-                await self._write_batches(self._take_batches())
-            elif self._singles_waiting() + self._singles_in_flight <= PIPELINED:
-                await self._write_single(self._waiting.popleft())
-            else:
-                await self._write_group(self._take_singles())
+            pipelined = self._singles_waiting() + self._singles_in_flight <= PIPELINED
+            self._writing = self._take(1 if pipelined else GROUPED)
+            try:
+                if self._writing and not self._writing[0].atomic and pipelined:
+                    self._write_single(self._writing[0])
+                elif self._writing:
+                    await self._write_together(self._writing)
+            except Exception as error:  # whoever waits must be told, and the others go on
+                _logger.exception("an append failed")
+                for item in self._writing:
+                    _fail(item, LogUnavailable(str(error)))
+            self._writing = ()
 
     def _singles_waiting(self) -> int:
         count = 0
@@ -122,123 +163,122 @@ class GroupCommit:
             count += 1
         return count
 
-    def _take_singles(self) -> list[_Waiting]:
+    def _take(self, singles: int) -> list[_Waiting]:
+        """What goes together: some singles, or whole batches that fit into one and share its fsyncs."""
         taken: list[_Waiting] = []
-        while self._waiting and not self._waiting[0].atomic and len(taken) < GROUPED:
-            taken.append(self._waiting.popleft())
+        size = 0
+        while self._waiting:
+            item = self._waiting[0]
+            size += len(item.messages)
+            if taken and (item.atomic is not taken[0].atomic or size > (MAX_BATCH if item.atomic else singles)):
+                break
+            self._waiting.popleft()
+            if item.done.done():  # nobody waits for it any more
+                size -= len(item.messages)
+            else:
+                taken.append(item)
         return taken
 
-    def _take_batches(self) -> list[_Waiting]:
-        """Whole batches that fit into one: they share its fsyncs."""
-        taken = [self._waiting.popleft()]
-        size = len(taken[0].messages)
-        while self._waiting and self._waiting[0].atomic and size + len(self._waiting[0].messages) <= MAX_BATCH:
-            taken.append(self._waiting.popleft())
-            size += len(taken[-1].messages)
-        return taken
-
-    async def _write_single(self, item: _Waiting) -> None:
+    def _write_single(self, item: _Waiting) -> None:
         """Publish without waiting for the answer: answers come back in order."""
+        message = item.messages[0]
         try:
-            ack = await self._publish(item.messages[0], acknowledge=True)
+            reply, ack = self._expect()
+            self._send(publish_command(message.subject, message.payload, message.headers, reply), reply)
         except LogUnavailable as error:
             _fail(item, error)
             return
-        assert ack is not None  # noqa: S101 - asked for
         self._singles_in_flight += 1
         ack.add_done_callback(lambda answered: self._single_done(item, answered))
 
-    def _single_done(self, item: _Waiting, answered: asyncio.Future[dict[str, Any]]) -> None:
+    def _single_done(self, item: _Waiting, answered: asyncio.Future[_Ack]) -> None:
         self._singles_in_flight -= 1
         try:
-            _succeed(item, [_stored(answered.result())])
+            answer = answered.result()
         except (ApiError, LogUnavailable) as error:
             _fail(item, error)
-
-    async def _write_group(self, items: list[_Waiting]) -> None:
-        """Singles that happen to wait together; a known id among them must not harm the others."""
-        try:
-            stored = await self._commit([item.messages[0] for item in items])
-        except DuplicateId:
-            for item in items:
-                await self._write_single(item)
-        except (ApiError, LogUnavailable) as error:
-            for item in items:
-                _fail(item, error)
         else:
-            for item, place in zip(items, stored, strict=True):
-                _succeed(item, [place])
+            _succeed(item, [Stored(answer.seq, answer.duplicate)])
 
-    async def _write_batches(self, items: list[_Waiting]) -> None:
+    async def _write_together(self, items: Sequence[_Waiting]) -> None:
         try:
-            stored = await self._commit([message for item in items for message in item.messages])
+            first = await self._commit([message for item in items for message in item.messages])
         except DuplicateId as error:
-            if len(items) == 1:
-                _fail(items[0], error)
-            else:
-                for item in items:
-                    await self._write_batches([item])
+            await self._write_apart(items, error)
         except (ApiError, LogUnavailable) as error:
             for item in items:
                 _fail(item, error)
         else:
-            at = 0
             for item in items:
-                _succeed(item, stored[at : at + len(item.messages)])
-                at += len(item.messages)
+                following = first + len(item.messages)
+                _succeed(item, [Stored(sequence, duplicate=False) for sequence in range(first, following)])
+                first = following
 
-    async def _commit(self, messages: Sequence[Message]) -> list[Stored]:
-        """Publish one atomic batch; the last message's answer is the answer for all."""
-        batch = secrets.token_hex(12)
-        last = len(messages)
-        ack: asyncio.Future[dict[str, Any]] | None = None
-        for number, message in enumerate(messages, 1):
-            headers = {**message.headers, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
-            if number == last:
-                headers["Nats-Batch-Commit"] = "1"
-            ack = await self._publish(Message(message.subject, message.payload, headers), acknowledge=number == last)
-        assert ack is not None  # noqa: S101 - a batch has a last message
+    async def _write_apart(self, items: Sequence[_Waiting], error: DuplicateId) -> None:
+        """One of them holds an id that the log has; that must not harm the others."""
+        for item in items:
+            if not item.atomic:
+                self._write_single(item)
+            elif len(items) == 1:
+                _fail(item, error)
+            else:
+                await self._write_together([item])
+
+    async def _commit(self, messages: Sequence[_Encoded]) -> int:
+        """Publish one atomic batch; returns the sequence of its first message.
+
+        Only the last message asks for an answer, which is the answer for all.
+        """
+        reply, ack = self._expect()
+        batch = f"Nats-Batch-Id: {self._name}{self._counter}\r\nNats-Batch-Sequence: "
+        commands = [
+            publish_command(message.subject, message.payload, f"{message.headers}{batch}{number}\r\n")
+            for number, message in enumerate(messages[:-1], 1)
+        ]
+        last = messages[-1]
+        headers = f"{last.headers}{batch}{len(messages)}\r\nNats-Batch-Commit: 1\r\n"
+        commands.append(publish_command(last.subject, last.payload, headers, reply))
+        self._send(b"".join(commands), reply)
         try:
-            sequence = (await ack)["seq"]
+            return (await ack).seq - len(messages) + 1
         except ApiError as error:
             if error.code == _DUPLICATE_IN_BATCH:
                 raise DuplicateId(str(error)) from None
             raise
-        return [Stored(sequence - last + number, duplicate=False) for number in range(1, last + 1)]
 
-    async def _publish(self, message: Message, *, acknowledge: bool) -> asyncio.Future[dict[str, Any]] | None:
-        reply = ""
-        ack: asyncio.Future[dict[str, Any]] | None = None
-        if acknowledge:
-            self._counter += 1
-            reply = f"{self._inbox}.{self._counter}"
-            loop = asyncio.get_running_loop()
-            ack = loop.create_future()
-            self._acks[reply] = (ack, loop.time() + REQUEST_TIMEOUT)
+    def _expect(self) -> tuple[str, asyncio.Future[_Ack]]:
+        """A subject for an answer, and the answer."""
+        loop = asyncio.get_running_loop()
+        ack: asyncio.Future[_Ack] = loop.create_future()
+        self._counter += 1
+        reply = f"{self._inbox}.{self._counter}"
+        self._acks[reply.encode()] = (ack, loop.time() + REQUEST_TIMEOUT)
+        return reply, ack
+
+    def _send(self, commands: bytes, reply: str) -> None:
         try:
-            await self._connection.publish(message.subject, message.payload, message.headers, reply)
+            self._connection.client.send(commands)
         except LogUnavailable:
-            self._acks.pop(reply, None)
+            del self._acks[reply.encode()]
             raise
-        return ack
 
-    async def _acknowledged(self, message: Msg) -> None:
-        waiting = self._acks.pop(message.subject, None)
+    def _acknowledged(self, subject: bytes, _reply: bytes, data: bytes, headers: bytes) -> None:
+        waiting = self._acks.pop(subject, None)
         if waiting is None or waiting[0].done():
             return
-        if not message.data:
-            waiting[0].set_exception(LogUnavailable("JetStream does not answer"))
-            return
-        answer = _decode(message.data)
-        error = answer.get("error")
-        if error is None:
+        try:
+            answer = _decode(data) if not status_of(headers) else _NOBODY
+        except msgspec.DecodeError as error:
+            answer = _Ack(error=_Refusal(_NOT_NOW, description=str(error)))
+        refusal = answer.error
+        if refusal is None:
             waiting[0].set_result(answer)
-        elif error.get("code") == 503:  # noqa: PLR2004 - JetStream's code for "not now"
-            waiting[0].set_exception(LogUnavailable(error.get("description", "")))
+        elif refusal.code == _NOT_NOW:
+            waiting[0].set_exception(LogUnavailable(refusal.description))
         else:
-            waiting[0].set_exception(ApiError(error.get("err_code", 0), error.get("description", "")))
+            waiting[0].set_exception(ApiError(refusal.err_code, refusal.description))
 
-    def _fail_all(self) -> None:
+    def _fail_sent(self) -> None:
         """The connection is gone: nobody will answer what was sent over it."""
         acks, self._acks = self._acks, {}
         for ack, _ in acks.values():
@@ -258,10 +298,27 @@ class GroupCommit:
                 if not ack.done():
                     ack.set_exception(LogUnavailable("NATS did not answer"))
                     self._connection.report_stuck()
+            while self._waiting and self._waiting[0].since < now - REQUEST_TIMEOUT:
+                _fail(self._waiting.popleft(), LogUnavailable("too many events wait to be stored"))
 
 
-def _stored(answer: dict[str, Any]) -> Stored:
-    return Stored(answer["seq"], answer.get("duplicate", False))
+_NOBODY = _Ack(error=_Refusal(_NOT_NOW, description="JetStream does not answer"))
+
+
+def _encoded(message: Message, max_payload: int) -> _Encoded:
+    """Judge a message here, where whoever appends it is told: a broken command would break the connection."""
+    subject, payload, headers = message
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if not (subject.isascii() and subject.isprintable() and " " not in subject):
+        raise ValueError(f"no subject: {subject!r}")
+    if not lines.isascii() or lines.count("\n") + lines.count("\r") != 2 * len(headers):
+        raise ValueError(f"no headers: {headers!r}")
+    if len(payload) + len(lines) > max_payload - _ROOM:
+        raise ApiError(_TOO_LARGE, f"{len(payload)} bytes in one message; at most {max_payload - _ROOM} can be kept")
+    return _Encoded(subject, payload, lines)
+
+
+_ROOM = 1000  # for the headers of a batch
 
 
 def _succeed(item: _Waiting, stored: list[Stored]) -> None:

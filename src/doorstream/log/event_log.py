@@ -38,7 +38,7 @@ class EventLog:
             "discard": "old",
             "max_age": int(self._retention * _NANO),
             "max_bytes": self._max_bytes,
-            "duplicate_window": int(DUPLICATE_WINDOW * _NANO),
+            "duplicate_window": int(min(DUPLICATE_WINDOW, self._retention or DUPLICATE_WINDOW) * _NANO),
             "allow_direct": True,
             "allow_atomic": True,
             "allow_msg_ttl": True,
@@ -68,7 +68,7 @@ class EventLog:
 
     def tail(self, receive: Callable[[Event], None]) -> Tail:
         """Every event after a sequence, in order and once."""
-        return self._stream.tail(lambda record: receive(_event(record)))
+        return self._stream.tail(lambda record: receive(_event(record)), headers=False)
 
     async def check(self, position: Position) -> None:
         """Raise PositionGone unless everything after the position is still there."""

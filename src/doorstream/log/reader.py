@@ -9,16 +9,16 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from nats.aio.msg import Msg
 
+from doorstream.log.client import parse_headers, publish_command, status_of
 from doorstream.log.connection import REQUEST_TIMEOUT, Connection
 from doorstream.log.errors import LogUnavailable
 from doorstream.log.tail import Record
 
 MAX_RANGE = 1000
 _MAX_BYTES = 4_000_000
-_END_OF_BATCH = "204"
-_NOT_FOUND = "404"
+_END_OF_BATCH = b"204"
+_NOT_FOUND = b"404"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -38,16 +38,18 @@ class Reader:
         inbox = f"_INBOX.{secrets.token_hex(11)}"
         answer = _Answer()
         client = self._connection.client
-        subscription = await client.subscribe(inbox, cb=answer.receive, pending_msgs_limit=0, pending_bytes_limit=0)
+        ask: dict[str, Any] = {
+            "seq": after + 1,
+            "next_by_subj": subject,
+            "batch": min(limit, MAX_RANGE),
+            "max_bytes": _MAX_BYTES,
+        }
+        subscription = await client.listen(inbox, answer.receive)
         try:
-            ask: dict[str, Any] = {
-                "seq": after + 1,
-                "next_by_subj": subject,
-                "batch": min(limit, MAX_RANGE),
-                "max_bytes": _MAX_BYTES,
-            }
-            await self._connection.publish(self._subject, _encode(ask), None, inbox)
-            await asyncio.wait_for(answer.complete, REQUEST_TIMEOUT)
+            with self._connection.expecting(answer.complete):
+                client.send(publish_command(self._subject, _encode(ask), reply=inbox))
+                async with asyncio.timeout(REQUEST_TIMEOUT):
+                    await answer.complete
         except TimeoutError:
             raise LogUnavailable("NATS did not answer") from None
         finally:
@@ -63,14 +65,14 @@ class _Answer:
         self.records: list[Record] = []
         self.complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def receive(self, message: Msg) -> None:
-        headers = message.headers or {}
-        status = headers.get("Status")
-        if status is None and "Nats-Sequence" in headers:
+    def receive(self, _subject: bytes, _reply: bytes, data: bytes, block: bytes) -> None:
+        status = status_of(block)
+        if not status:
+            headers = parse_headers(block)
             self.records.append(
                 Record(
                     headers["Nats-Subject"],
-                    message.data,
+                    data,
                     headers,
                     int(headers["Nats-Sequence"]),
                     int(datetime.fromisoformat(headers["Nats-Time-Stamp"]).timestamp() * 1000),
@@ -80,4 +82,5 @@ class _Answer:
             if status in (_END_OF_BATCH, _NOT_FOUND):
                 self.complete.set_result(None)
             else:
-                self.complete.set_exception(LogUnavailable(headers.get("Description", "no answer")))
+                reason = block.partition(b"\r\n")[0].decode(errors="replace")
+                self.complete.set_exception(LogUnavailable(f"the log cannot be read: {reason}"))

@@ -59,9 +59,9 @@ class Stream:
         state = (await self.connection.api(f"STREAM.INFO.{self.name}"))["state"]
         return Extent(max(state["first_seq"], 1), state["last_seq"])  # a new stream says 0
 
-    def tail(self, receive: Callable[[Record], None], *, latest_only: bool = False) -> Tail:
+    def tail(self, receive: Callable[[Record], None], *, latest_only: bool = False, headers: bool = True) -> Tail:
         """A tail of this stream; ``start`` it."""
-        return Tail(self.connection, self.name, receive, latest_only=latest_only)
+        return Tail(self.connection, self.name, receive, latest_only=latest_only, headers=headers)
 
     async def _current(self) -> dict[str, Any] | None:
         try:

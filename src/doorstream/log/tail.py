@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import structlog
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
+from doorstream.log.client import parse_headers, publish_command, status_of
 from doorstream.log.connection import Connection
 from doorstream.log.errors import ApiError, LogUnavailable
 
@@ -24,8 +24,10 @@ _logger = structlog.get_logger(__name__)
 
 _HEARTBEAT = 0.5
 _PATIENCE = 2.5 * _HEARTBEAT
+_RETRY = 0.1
 _INACTIVE = 5.0
 _NANO = 1_000_000_000
+_CONTROL = b"100"
 _ACK_TOKENS = 9  # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
 
 
@@ -43,7 +45,8 @@ class Tail:
     """Hands every message after a sequence to ``receive``, in order, once, until stopped.
 
     ``receive`` is called from the event loop and must not block; messages that arrive together are handed over within
-    one turn of the loop. With ``latest_only`` the first read gives the last message of each subject instead of all.
+    one turn of the loop. With ``latest_only`` the first read gives the last message of each subject instead of all;
+    without ``headers`` the records have none, which is faster.
     """
 
     def __init__(
@@ -53,17 +56,19 @@ class Tail:
         receive: Callable[[Record], None],
         *,
         latest_only: bool = False,
+        headers: bool = True,
     ) -> None:
         self._connection = connection
         self._stream = stream
         self._receive = receive
         self._latest_only = latest_only
+        self._with_headers = headers
         self._last = 0
         self._delivered = 0
         self._seen = 0.0
         self._subscription: NatsSubscription | None = None
-        self._watchdog: asyncio.Task[None] | None = None
-        self._resetting = asyncio.Lock()
+        self._keeper: asyncio.Task[None] | None = None
+        self._needed = asyncio.Event()
         self._caught_up = asyncio.Event()
 
     @property
@@ -74,10 +79,14 @@ class Tail:
     async def start(self, after: int) -> None:
         """Begin after that sequence; raises ApiError or LogUnavailable."""
         self._last = after
-        await self._reset()
+        try:
+            await self._ask()
+        except BaseException:
+            await self._unsubscribe()
+            raise
         self._latest_only = False
         self._connection.on_reconnect(self._reconnected)
-        self._watchdog = asyncio.create_task(self._watch(), name=f"tail of {self._stream}")
+        self._keeper = asyncio.create_task(self._keep(), name=f"tail of {self._stream}")
 
     async def caught_up(self) -> None:
         """Wait until everything that was stored at the start has been handed over."""
@@ -85,44 +94,54 @@ class Tail:
 
     async def stop(self) -> None:
         """Stop handing over messages."""
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            await asyncio.gather(self._watchdog, return_exceptions=True)
+        self._connection.off_reconnect(self._reconnected)
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
         await self._unsubscribe()
 
     async def _reconnected(self) -> None:
-        with contextlib.suppress(ApiError, LogUnavailable):  # the watchdog tries again
-            await self._reset()
+        self._needed.set()
 
-    async def _watch(self) -> None:
+    async def _keep(self) -> None:
+        """Ask for a new consumer whenever one is needed, until there is one."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(_HEARTBEAT / 2)
-            if not self._connection.client.is_connected or loop.time() - self._seen < _PATIENCE:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HEARTBEAT / 2):
+                    await self._needed.wait()
+            if not self._connection.client.is_connected:
+                self._needed.clear()  # the reconnect sets it
                 continue
+            if not self._needed.is_set() and loop.time() - self._seen < _PATIENCE:
+                continue
+            self._needed.clear()
             try:
-                await self._reset()
+                await self._ask()
             except (ApiError, LogUnavailable) as error:
                 _logger.warning("the tail cannot go on yet", stream=self._stream, reason=str(error))
+            except Exception:
+                _logger.exception("the tail cannot go on yet", stream=self._stream)
+            else:
+                continue
+            await asyncio.sleep(_RETRY)
+            self._needed.set()
 
-    async def _reset(self) -> None:
+    async def _ask(self) -> None:
         """Ask for a new consumer right after the last message that was handed over."""
-        async with self._resetting:
-            await self._unsubscribe()
-            self._delivered = 0
-            self._seen = asyncio.get_running_loop().time()
-            inbox = f"_INBOX.{secrets.token_hex(11)}"
-            # Messages of an earlier consumer cannot arrive here: each has an inbox of its own.
-            self._subscription = await self._connection.client.subscribe(
-                inbox, cb=self._message, pending_msgs_limit=0, pending_bytes_limit=0
-            )
-            name = secrets.token_hex(8)
-            config = {**self._start_policy(), **_CONSUMER, "name": name, "deliver_subject": inbox}
-            answer = await self._connection.api(
-                f"CONSUMER.CREATE.{self._stream}.{name}", {"stream_name": self._stream, "config": config}
-            )
-            if answer.get("num_pending", 0) == 0 and self._delivered == 0:
-                self._caught_up.set()
+        await self._unsubscribe()
+        self._delivered = 0
+        self._seen = asyncio.get_running_loop().time()
+        inbox = f"_INBOX.{secrets.token_hex(11)}"
+        # Messages of an earlier consumer cannot arrive here: each has an inbox of its own.
+        self._subscription = await self._connection.client.listen(inbox, self._message)
+        name = secrets.token_hex(8)
+        config = {**self._start_policy(), **_CONSUMER, "name": name, "deliver_subject": inbox}
+        answer = await self._connection.api(
+            f"CONSUMER.CREATE.{self._stream}.{name}", {"stream_name": self._stream, "config": config}
+        )
+        if answer.get("num_pending", 0) == 0 and self._delivered == 0:
+            self._caught_up.set()
 
     def _start_policy(self) -> dict[str, Any]:
         if self._latest_only:
@@ -135,34 +154,39 @@ class Tail:
             with contextlib.suppress(Exception):  # it may be gone with its connection
                 await subscription.unsubscribe()
 
-    async def _message(self, message: Msg) -> None:
+    def _message(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         self._seen = asyncio.get_running_loop().time()
-        headers = message.headers
-        if headers is not None and "Status" in headers:
-            await self._status(message, headers)
+        status = status_of(headers)
+        if status:
+            self._status(status, reply, headers)
             return
-        record, delivered, pending = parse_delivery(message)
-        if delivered != self._delivered + 1:
-            self._seen = 0.0  # a hole: the watchdog asks again from the last one we have
-            await self._reconnected()
+        tokens = reply.split(b".")
+        at = 5 if len(tokens) == _ACK_TOKENS else 7  # the longer form begins with the domain and the account
+        if int(tokens[at + 1]) != self._delivered + 1:  # a hole: go on from the last one that was handed over
+            self._needed.set()
             return
-        self._delivered = delivered
-        self._last = record.sequence
-        self._receive(record)
-        if pending == 0:
-            self._caught_up.set()
+        self._delivered += 1
+        self._last = sequence = int(tokens[at])
+        time = int(tokens[at + 2]) // 1_000_000
+        parsed = parse_headers(headers) if headers and self._with_headers else None
+        try:
+            self._receive(Record(subject.decode(), data, parsed, sequence, time))
+        finally:
+            if tokens[at + 3] == b"0":
+                self._caught_up.set()
 
-    async def _status(self, message: Msg, headers: dict[str, str]) -> None:
+    def _status(self, status: bytes, reply: bytes, block: bytes) -> None:
         """Heartbeats and flow control (status 100); anything else means that the consumer is gone."""
-        if headers["Status"] != "100":
-            self._seen = 0.0
+        if status != _CONTROL:
+            self._needed.set()
             return
-        reply = message.reply or headers.get("Nats-Consumer-Stalled", "")
-        if reply:
+        headers = parse_headers(block)
+        answer_to = reply.decode() or headers.get("Nats-Consumer-Stalled", "")
+        if answer_to:
             with contextlib.suppress(LogUnavailable):
-                await self._connection.publish(reply, b"", None, "")
+                self._connection.client.send(publish_command(answer_to, b""))
         if int(headers.get("Nats-Last-Consumer", self._delivered)) != self._delivered:
-            await self._reconnected()
+            self._needed.set()
 
 
 _CONSUMER: dict[str, Any] = {
@@ -174,11 +198,3 @@ _CONSUMER: dict[str, Any] = {
     "mem_storage": True,
     "num_replicas": 1,
 }
-
-
-def parse_delivery(message: Msg) -> tuple[Record, int, int]:
-    """A delivered message, its number among the consumer's deliveries, and how many wait behind it."""
-    tokens = message.reply.split(".")
-    at = 5 if len(tokens) == _ACK_TOKENS else 7  # the longer form begins with the domain and the account
-    record = Record(message.subject, message.data, message.headers, int(tokens[at]), int(tokens[at + 2]) // 1_000_000)
-    return record, int(tokens[at + 1]), int(tokens[at + 3])

@@ -11,12 +11,15 @@ from fastapi import FastAPI
 
 from doorstream import __version__
 from doorstream.auth import api_key, hash_secret, new_generation, new_secret
+from doorstream.dialects.pdk.limits import UNLIMITED, Limits
 from doorstream.dialects.pdk.recovery import Recovery
+from doorstream.dialects.pdk.rest import Pdk, pdk_router
 from doorstream.dialects.pdk.routes import PATH as PDK_PATH
 from doorstream.dialects.pdk.routes import Stream
 from doorstream.directory import SYSTEM, AlreadyExists
 from doorstream.events.entities import ALL_SITES, Client
 from doorstream.gateway import Gateway
+from doorstream.gateway.cors import CORS
 from doorstream.gateway.engineio import EngineOptions
 from doorstream.protocols.engineio import Timing
 from doorstream.server import demo
@@ -29,6 +32,7 @@ from doorstream.server.api.sites import sites_router
 from doorstream.server.api.stream import stream_router
 from doorstream.server.api.users import members_router, users_router
 from doorstream.server.control import Orders
+from doorstream.server.identity import identity_router
 from doorstream.server.services import Services
 from doorstream.server.settings import DemoSettings
 
@@ -57,9 +61,14 @@ class Recovering:
 class Serving:
     """A worker that answers: its application, and the administrator's key if the directory was new."""
 
-    def __init__(self, app: ASGIApp, admin_key: str | None) -> None:
+    def __init__(self, app: ASGIApp, services: Services, admin_key: str | None) -> None:
         self.app = app
         self.admin_key = admin_key
+        self._services = services
+
+    def end_streams(self) -> None:
+        """Let every stream end, so that the server can stop at once."""
+        self._services.presence.end_all()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -74,31 +83,40 @@ class Serving:
                 await _open_demo(services, settings.demo, exits, is_first=orders.number == 0)
             else:
                 admin_key = await _first_admin(services)
-            yield cls(compose(services), admin_key)
+            yield cls(compose(services), services, admin_key)
 
 
-def compose(services: Services) -> FastAPI:
+def compose(services: Services) -> ASGIApp:
     """The application of opened services."""
     app = FastAPI(title="doorstream", version=__version__, redoc_url=None)
     problems.install(app)
-    access = Access(services.directory, services.auth, services.clock)
+    _add_own(app, services)
+    _add_pdk(app, services)
+    _add_health(app, services)
+    return CORS(app)
+
+
+def _add_own(app: FastAPI, services: Services) -> None:
+    directory = services.directory
+    access = Access(directory, services.auth, services.clock)
     for router in (
         events_router(services, access),
         stream_router(services, access),
-        sites_router(services.directory, access),
-        owned_router(services.directory, access),
-        members_router(services.directory, access),
-        users_router(services.directory, access),
-        clients_router(services.directory, access),
+        sites_router(directory, access),
+        owned_router(directory, access),
+        members_router(directory, access),
+        users_router(directory, access),
+        clients_router(directory, access),
     ):
         app.include_router(router)
-    _mount_pdk(app, services)
-    _add_health(app, services)
-    return app
 
 
-def _mount_pdk(app: FastAPI, services: Services) -> None:
-    settings = services.settings
+def _add_pdk(app: FastAPI, services: Services) -> None:
+    """PDK's stream, and the routes of its two hosts; the token route is the one of all dialects (D14)."""
+    settings, clock = services.settings, services.clock
+    limits = Limits.vendor(clock) if settings.pdk_rate_limits else UNLIMITED
+    app.include_router(identity_router(services.auth, clock, limits.accounts))
+    app.include_router(pdk_router(Pdk(services.directory, services.auth, clock, limits)))
     stream = Stream(
         hub=services.hub,
         log=services.log,
@@ -106,14 +124,12 @@ def _mount_pdk(app: FastAPI, services: Services) -> None:
         alarms=services.alarms,
         presence=services.presence,
         recovery=Recovery(services.auth.signer("recovery"), services.log.epoch, services.kept),
-        clock=services.clock,
+        clock=clock,
         drop_after=settings.demo.drop_connections_every if settings.demo is not None else None,
     )
-    timing = Timing(
-        ping_interval=round(settings.ping_interval * 1000), ping_timeout=round(settings.ping_timeout * 1000)
-    )
-    endpoint = stream.mount(services.gateway, EngineOptions(timing=timing), settings.connect_timeout)
-    app.mount(PDK_PATH.rstrip("/"), endpoint)
+    interval, timeout = round(settings.ping_interval * 1000), round(settings.ping_timeout * 1000)
+    options = EngineOptions(timing=Timing(ping_interval=interval, ping_timeout=timeout))
+    app.mount(PDK_PATH.rstrip("/"), stream.mount(services.gateway, options, settings.connect_timeout))
 
 
 def _add_health(app: FastAPI, services: Services) -> None:

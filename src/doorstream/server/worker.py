@@ -28,15 +28,22 @@ _PATIENCE = 3.0  # then it answers "recovering" instead of keeping clients waiti
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which tells when it answers."""
+    """uvicorn, which tells when it answers and when it begins to stop."""
 
-    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_listening: Callable[[], None], on_stopping: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._on_listening = on_listening
+        self._on_stopping = on_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stopping()
+        await super().shutdown(sockets)
 
 
 class Worker:
@@ -55,7 +62,7 @@ class Worker:
         """Serve."""
         listener = socket.socket(fileno=self._orders.listener)
         config = uvicorn_config(self._app, timeout_graceful_shutdown=5, interface="asgi3", proxy_headers=False)
-        server = _Server(config, self._listening.set)
+        server = _Server(config, self._listening.set, self._end_streams)
         lifeline = asyncio.create_task(self._hold_lifeline(server))
         announcement = asyncio.create_task(self._announce(server))
         try:
@@ -63,6 +70,10 @@ class Worker:
         finally:
             for task in (lifeline, announcement):
                 task.cancel()
+
+    def _end_streams(self) -> None:
+        if self._opened is not None and self._opened.done() and self._opened.exception() is None:
+            self._opened.result().end_streams()
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

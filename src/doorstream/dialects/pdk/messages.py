@@ -16,23 +16,24 @@ from doorstream.protocols.socketio import event_packet
 LIVE_EVENT = "liveEvent"
 """The aggregate event: a readable sentence for everything that is worth auditing."""
 
+UNDER_OWN_NAME = 0
+AS_LIVE_EVENT = 1
+"""The numbers of an event's two packets in offsets. They stay the same whatever else was subscribed."""
+
 _encode = msgspec.json.Encoder().encode
 
 
-class _Holder(msgspec.Struct):
-    id: str | None = None
-    name: str | None = None
-
-
 class _Audited(msgspec.Struct):
-    """What a sentence wants to know of a body."""
+    """What a sentence wants to know of a body.
 
-    deviceId: str | None = None  # noqa: N815 - the wire's name
-    device: _Holder | None = None
-    holderId: str | None = None  # noqa: N815 - the wire's name
-    holder: _Holder | None = None
-    requestFactor: str | None = None  # noqa: N815 - the wire's name
-    cardNumber: str | None = None  # noqa: N815 - the wire's name
+    Of any kind: a key that is not typed for the event's topic is free, and whoever puts it in may put in what he likes.
+    """
+
+    deviceId: Any = None  # noqa: N815 - the wire's name
+    device: Any = None
+    holderId: Any = None  # noqa: N815 - the wire's name
+    holder: Any = None
+    requestFactor: Any = None  # noqa: N815 - the wire's name
     cause: Any = None
 
 
@@ -105,7 +106,7 @@ class PdkEncoder:
     """How events are written for connections with the same subscription.
 
     ``subscribed`` None means that nothing was subscribed: ``liveEvent`` only (D3). ``offsets`` is the id of the set of
-    topics for clients that recover (D13): each event then ends with ``<epoch>.<sequence>.<packet>.<topic set>``.
+    topics for clients that recover (D13): each packet then ends with ``<epoch>.<sequence>.<packet>.<topic set>``.
     """
 
     subscribed: frozenset[str] | None
@@ -122,16 +123,17 @@ class PdkEncoder:
         topic = entry.event.topic
         packets: list[bytes] = []
         if self.subscribed is not None and topic in self.subscribed:
-            packets.append(self._packet(entry, topic, len(packets)))
-        if _wants_live_event(self.subscribed) and live_event_json(entry) is not None:
-            packets.append(self._packet(entry, LIVE_EVENT, len(packets)))
+            packets.append(self._packet(entry, topic, UNDER_OWN_NAME, event_json(entry)))
+        if _wants_live_event(self.subscribed):
+            live_event = live_event_json(entry)
+            if live_event is not None:
+                packets.append(self._packet(entry, LIVE_EVENT, AS_LIVE_EVENT, live_event))
         return packets
 
-    def _packet(self, entry: Entry, name: str, number: int) -> bytes:
-        key = ("pdk packet", name, number if self.offsets else 0, self.offsets)
+    def _packet(self, entry: Entry, name: str, number: int, payload: bytes) -> bytes:
+        key = ("pdk packet", number, self.offsets)
         packet: bytes | None = entry.memo.get(key)
         if packet is None:
-            payload = event_json(entry) if name != LIVE_EVENT else live_event_json(entry) or b"null"
             if self.offsets is None:
                 packet = event_packet(_NAMES[name], payload)
             else:
@@ -173,8 +175,8 @@ def _wants_live_event(subscribed: frozenset[str] | None) -> bool:
 def _event_json(event: Event) -> bytes:
     topic = event.topic
     if topic == "cloudnode.connected":  # an ISO time here, a number in its counterpart: so are the samples
-        moment = datetime.fromtimestamp(event.occurred // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return _encode({"serialNumber": _decode_serial(event.body).serialNumber, "timestamp": moment})
+        moment = datetime.fromtimestamp(event.occurred // 1000, UTC).replace(tzinfo=None)
+        return _encode({"serialNumber": _decode_serial(event.body).serialNumber, "timestamp": f"{moment.isoformat()}Z"})
     if topic == "cloudnode.disconnected":
         return _encode({"serialNumber": _decode_serial(event.body).serialNumber, "timestamp": event.occurred})
     if topic.startswith("cloudnode."):
@@ -216,15 +218,14 @@ def _live_event_json(event: Event) -> bytes | None:
     if event.topic == _ONLY_BY_COMMAND and audited.cause != "command":
         return None
     sentence, subjects = _SENTENCES[event.topic]
-    holder, device = audited.holder or _Holder(), audited.device or _Holder()
     placeholders = {
-        "holder": _placeholder("holder", holder.name, audited.holderId or holder.id),
-        "device": _placeholder("device", device.name, audited.deviceId or device.id),
+        "holder": _placeholder("holder", audited.holderId, audited.holder),
+        "device": _placeholder("device", audited.deviceId, audited.device),
     }
     return _encode(
         {
             "topic": event.topic,
-            "info": sentence + _FACTORS.get(audited.requestFactor or "", ""),
+            "info": sentence + _FACTORS.get(_text(audited.requestFactor) or "", ""),
             "placeholders": [placeholders[subject] for subject in subjects],
             "cloudNode": msgspec.Raw(event.cloud_node),
             "occurred": event.occurred,
@@ -232,5 +233,12 @@ def _live_event_json(event: Event) -> bytes | None:
     )
 
 
-def _placeholder(kind: str, name: str | None, subject_id: str | None) -> dict[str, str | None]:
-    return {"text": name or subject_id or f"unknown {kind}", "id": subject_id, "type": kind}
+def _placeholder(kind: str, subject_id: Any, subject: Any) -> dict[str, str | None]:
+    """Who or what fills a ``%s``. A client prints ``text`` as it is, so there always is one."""
+    known = subject if isinstance(subject, dict) else {}
+    identifier = _text(subject_id) or _text(known.get("id"))
+    return {"text": _text(known.get("name")) or identifier or f"unknown {kind}", "id": identifier, "type": kind}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -6,15 +6,17 @@ it stood and what was subscribed. Both are absolute, so they mean the same after
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from doorstream.auth import InvalidToken, Signer
-from doorstream.dialects.pdk.messages import LIVE_EVENT
-from doorstream.events import STREAMED, InvalidPosition, Position
+from doorstream.dialects.pdk.messages import LIVE_EVENT, UNDER_OWN_NAME
+from doorstream.events import STREAMED, Position
 
 _NEVER_SUBSCRIBED = "n"
+_OFFSET = re.compile(r"([0-9A-Za-z]{1,64}\.[0-9]{1,20})\.([01])\.(n|[0-9a-f]{1,16})")
 
 # The bit of a topic in an offset is its place here. Offsets outlive restarts and upgrades: only ever add at the end.
 _BITS: tuple[str, ...] = (
@@ -60,15 +62,28 @@ KNOWN = STREAMED | {LIVE_EVENT}
 class Resume:
     """Where a returning client goes on.
 
-    ``pid`` is what the CONNECT is answered with: the client's own means "recovered". ``topics`` is what it had
-    subscribed (None: nothing yet); ``unsettled`` when that is not known, because it had received nothing.
+    ``pid`` is what the CONNECT is answered with: the client's own means "recovered". ``skip`` packets of the event
+    after ``after`` are there already. ``topics`` is what the client had subscribed when it received its last event
+    (None: nothing yet, or it received none).
     """
 
     pid: str
     after: Position
     skip: int = 0
     topics: frozenset[str] | None = None
-    unsettled: bool = False
+
+
+class _Received(NamedTuple):
+    """The last packet that a client received: its event, which of the event's packets, and the topics at that time."""
+
+    position: Position
+    packet: int
+    topics: frozenset[str] | None
+
+    @property
+    def lacks_live_event(self) -> bool:
+        """Whether the event's second packet was to follow."""
+        return self.packet == UNDER_OWN_NAME and self.topics is not None and LIVE_EVENT in self.topics
 
 
 def topic_set(topics: frozenset[str] | None) -> str:
@@ -77,41 +92,67 @@ def topic_set(topics: frozenset[str] | None) -> str:
 
 
 class Recovery:
-    """Issues and reads ``pid`` and offsets. ``extent()`` gives the first and last sequence to resume from."""
+    """Issues and reads ``pid`` and offsets. ``extent()`` gives the first and last sequence to resume from.
+
+    The first may be some seconds old: ``forget`` what turns out to be gone, so that a client that comes back for it
+    again is told.
+    """
 
     def __init__(self, signer: Signer, epoch: str, extent: Callable[[], tuple[int, int]]) -> None:
         self._signer = signer
         self._epoch = epoch
         self._extent = extent
+        self._first = 0
 
     def issue(self, site_id: str, position: Position) -> str:
         """A ``pid`` for a connection to that site that begins there."""
         return self._signer.sign(f"{site_id} {position}".encode())
 
-    def read(self, payload: Mapping[str, Any], site_id: str) -> Resume | None:
-        """Where the client goes on; None when it starts anew."""
-        pid = payload.get("pid")
-        if not isinstance(pid, str):
-            return None
-        start = self._start_of(pid, site_id)
+    def forget(self, position: Position) -> None:
+        """Resume from nothing before that position any more."""
+        self._first = max(self._first, position.sequence + 1)
+
+    def is_ahead(self, payload: Mapping[str, Any], site_id: str) -> bool:
+        """Tell whether the client has seen what ``extent`` does not have yet: it was served by a quicker process.
+
+        Only the log itself knows whether there is such a position; ask it, and call ``read`` with what it says.
+        """
+        start = self._start_of(payload.get("pid"), site_id)
         if start is None:
+            return False
+        received = _parse_offset(payload.get("offset"))
+        seen = [start] if received is None else [start, received.position]
+        last = self._extent()[1]
+        return any(position.epoch == self._epoch and position.sequence > last for position in seen)
+
+    def read(self, payload: Mapping[str, Any], site_id: str, last: int | None = None) -> Resume | None:
+        """Where the client goes on; None when it starts anew. ``last`` is the log's, where ``extent`` is behind it."""
+        pid = payload.get("pid")
+        start = self._start_of(pid, site_id)
+        if start is None or start.epoch != self._epoch or not isinstance(pid, str):
             return None
-        first, last = self._extent()
-        at = _parse_offset(payload.get("offset"))
-        if at is not None:
-            position, packet, topics = at
-            # An offset from before the pid's own start is a leftover of an earlier connection.
-            if position.epoch == self._epoch and max(first - 1, start.sequence) <= position.sequence <= last:
-                if position.sequence < first:
-                    return Resume(pid, position, topics=topics)
-                return Resume(pid, Position(self._epoch, position.sequence - 1), packet + 1, topics)
-        if start.epoch == self._epoch and first - 1 <= start.sequence <= last:
+        first, known = self._extent()
+        first, last = max(first, self._first), known if last is None else last
+        received = _parse_offset(payload.get("offset"))
+        # An offset from before the pid's own start is a leftover of an earlier connection.
+        if (
+            received is not None
+            and received.position.epoch == self._epoch
+            and max(first - 1, start.sequence) <= received.position.sequence <= last
+        ):
+            sequence = received.position.sequence
+            if received.lacks_live_event and sequence >= first:
+                return Resume(pid, Position(self._epoch, sequence - 1), 1, received.topics)
+            return Resume(pid, received.position, topics=received.topics)
+        if first - 1 <= start.sequence <= last:
             # Nothing was received since: a fresh pid makes the client say again what it wants, and nothing is lost,
             # because it goes on from the same start.
-            return Resume(self.issue(site_id, start), start, unsettled=True)
+            return Resume(self.issue(site_id, start), start)
         return None
 
-    def _start_of(self, pid: str, site_id: str) -> Position | None:
+    def _start_of(self, pid: object, site_id: str) -> Position | None:
+        if not isinstance(pid, str):
+            return None
         try:
             site, _, position = self._signer.verify(pid).decode().partition(" ")
         except InvalidToken:
@@ -119,18 +160,13 @@ class Recovery:
         return Position.parse(position) if site == site_id else None
 
 
-def _parse_offset(offset: object) -> tuple[Position, int, frozenset[str] | None] | None:
+def _parse_offset(offset: object) -> _Received | None:
     """``<epoch>.<sequence>.<packet>.<topic set>``; None for anything else."""
-    parts = offset.split(".") if isinstance(offset, str) else []
-    if len(parts) != 4:  # noqa: PLR2004 - as the docstring says
+    match = _OFFSET.fullmatch(offset) if isinstance(offset, str) else None
+    if match is None:
         return None
-    epoch, sequence, packet, topics = parts
-    try:
-        position = Position.parse(f"{epoch}.{sequence}")
-        number = int(packet)
-        mask = None if topics == _NEVER_SUBSCRIBED else int(topics, 16)
-    except (InvalidPosition, ValueError):
+    mask = None if match[3] == _NEVER_SUBSCRIBED else int(match[3], 16)
+    if mask is not None and mask >= 1 << len(_BITS):
         return None
-    if not 0 <= number <= 1 or (mask is not None and not 0 <= mask < 1 << len(_BITS)):
-        return None
-    return position, number, None if mask is None else frozenset(name for name in _BITS if mask & _BIT[name])
+    topics = None if mask is None else frozenset(name for name in _BITS if mask & _BIT[name])
+    return _Received(Position.parse(match[1]), int(match[2]), topics)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from doorstream.auth import Auth
+from doorstream.auth import Auth, SystemToken
 from doorstream.dialects.pdk.messages import PdkEncoder
 from doorstream.dialects.pdk.recovery import Recovery, Resume, topic_set
 from doorstream.dialects.pdk.session import (
@@ -35,13 +35,15 @@ from doorstream.gateway.socketio import (
     new_sid,
 )
 from doorstream.live import Alarm, Alarms, Group, Hub, Interest, Presence, Subscription
-from doorstream.log import EventLog, PositionGone
+from doorstream.log import EventLog, LogUnavailable, PositionGone
 from doorstream.protocols.websocket import UpgradeRequest
 
 _logger = structlog.get_logger(__name__)
 
 PATH = "/socket.io/"
 _RECOVERING_PROTOCOL = 4  # of Engine.IO: version 3 has no recovery
+_TOPICS_SHOWN = 5
+_TOPIC_SHOWN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +69,51 @@ class Stream:
 class PdkConnection(SocketIOHandler):
     """One client: a session, and the subscription and alarm that it commands."""
 
-    __slots__ = ("_alarm", "_client", "_recovers", "_resume", "_stream", "_subscription", "_watch")
+    __slots__ = ("_alarm", "_client", "_recovers", "_resume", "_stream", "_subscription", "_told_ignored", "_watch")
 
     def __init__(self, stream: Stream) -> None:
         super().__init__()
         self._stream = stream
         self._client = Session(stream.auth.tokens.check_system_token)
         self._recovers = False
+        self._told_ignored = False
         self._resume: Resume | None = None
         self._subscription: Subscription | None = None
         self._alarm: Alarm | None = None
         self._watch: Group | None = None
 
-    def connecting(self, connect: Connect) -> Accept | ConnectError:
+    def connecting(self, connect: Connect) -> Accept | ConnectError | Awaitable[Accept | ConnectError | None]:
         """Judge the token (of whatever age, D2), and find out where a returning client goes on (D13)."""
         stream, request = self._stream, self.socket.request
+        self._client = Session(stream.auth.tokens.check_system_token)  # one that left may come back on the same socket
+        self._resume = None
         try:
             token = self._client.authenticate(request.get("token") or "", request.get("systemId"), stream.clock())
         except Refused as refused:
             return ConnectError(str(refused))
-        answer: Accept = {"sid": new_sid()}
         self._recovers = recovers(request, connect.raw, self.socket.version)
-        if self._recovers:
-            payload = connect.auth if isinstance(connect.auth, dict) else {}
-            self._resume = stream.recovery.read(payload, token.site_id)
-            position = stream.hub.position
-            answer["pid"] = self._resume.pid if self._resume else stream.recovery.issue(token.site_id, position)
-        return answer
+        if not self._recovers:
+            return {"sid": new_sid()}
+        payload = connect.auth or {}
+        if stream.recovery.is_ahead(payload, token.site_id):
+            return self._accept_ahead(token, payload)
+        return self._accept(token, payload, None)
+
+    def _accept(self, token: SystemToken, payload: Mapping[str, Any], last: int | None) -> Accept:
+        recovery = self._stream.recovery
+        self._resume = recovery.read(payload, token.site_id, last)
+        pid = self._resume.pid if self._resume else recovery.issue(token.site_id, self._stream.hub.position)
+        return {"sid": new_sid(), "pid": pid}
+
+    async def _accept_ahead(self, token: SystemToken, payload: Mapping[str, Any]) -> Accept | ConnectError | None:
+        """Ask the log about a position that this process has not reached; without an answer the client dials again."""
+        try:
+            extent = await self._stream.log.extent()
+        except LogUnavailable:
+            return None
+        if not self._stream.auth.tokens.stands(token):  # revoked in the meantime
+            return ConnectError("invalid token")
+        return self._accept(token, payload, extent.last)
 
     def connected(self, namespace: str) -> None:
         """Begin to follow."""
@@ -113,7 +133,8 @@ class PdkConnection(SocketIOHandler):
         commands: Sequence[Command] = ()
         acknowledgement: Any = {"ok": False, "message": "unknown event"}
         if name == "subscribeIsolated":
-            commands, acknowledgement = self._client.subscribe(arguments)
+            commands, acknowledgement = self._client.subscribe(arguments, self._stream.clock())
+            self._tell_ignored(acknowledgement.get("ignored"))
         elif name == "renewedToken":
             commands, acknowledgement = self._client.renew(arguments, self._stream.clock())
         if ack is not None:
@@ -142,9 +163,14 @@ class PdkConnection(SocketIOHandler):
         if token is None or not self._stream.auth.tokens.stands(token):
             self._run(self._client.revoke())
 
+    def end(self) -> None:
+        """Close the transport, after which clients connect again by themselves."""
+        self.socket.fail(CloseReason.SERVER_SHUTDOWN)
+
     def position_gone(self, error: PositionGone) -> None:
         """What was to be delivered next is not kept any more: the client comes back and is told by "not recovered"."""
         _logger.warning("a client's position is gone", first=str(error.first))
+        self._stream.recovery.forget(error.first)
         self.socket.fail(CloseReason.TRANSPORT_ERROR)
 
     def _run(self, commands: Sequence[Command]) -> None:
@@ -167,6 +193,13 @@ class PdkConnection(SocketIOHandler):
                 case Disconnect():
                     self.disconnect()
                     self.close()
+
+    def _tell_ignored(self, topics: Sequence[str] | None) -> None:
+        """Tell the operator of topics that do not exist, once for each client: it may be a program with a mistake."""
+        if topics and not self._told_ignored:
+            self._told_ignored = True
+            named = [topic[:_TOPIC_SHOWN] for topic in topics[:_TOPICS_SHOWN]]
+            _logger.info("a client subscribes topics that do not exist", topics=named, number=len(topics))
 
     def _following(self) -> Subscription:
         assert self._subscription is not None  # noqa: S101 - there since connected()
@@ -202,7 +235,8 @@ class PdkConnection(SocketIOHandler):
 
     def _wake(self) -> None:
         self._alarm = None
-        self._run(self._client.wake(self._stream.clock()))
+        behind = self._following().position.sequence < self._stream.hub.sequence
+        self._run(self._client.wake(self._stream.clock(), behind=behind))
 
     def _drop(self) -> None:
         if self.joined:

@@ -20,7 +20,10 @@ REMIND_EVERY = 30.0
 """Seconds between two ``invalidToken`` while events are withheld (D1)."""
 
 SETTLE = 1.0
-"""Seconds in which a client that resumes without an offset may repeat its subscription before events flow."""
+"""Seconds that a client that resumes has for repeating its subscription before events flow."""
+
+QUIET = 0.1
+"""Seconds after a subscription in which another may follow before events flow to a client that resumes."""
 
 _MAX_TOPICS = 1000
 
@@ -28,7 +31,12 @@ INVALID_TOKEN = {"message": "The system token has expired: send renewedToken wit
 
 
 class Phase(enum.Enum):
-    """What a session does. It changes only in ``Session._enter``."""
+    """What a session does. It changes only in ``Session._enter``.
+
+    SETTLING is for clients that resume. What they had subscribed is known as of the last event that they received;
+    what they subscribed after it only they can say, and programs say it again in their ``connect`` handlers, often
+    with several calls. Had the events of the gap gone out before that, those of the other topics would be missing.
+    """
 
     NEW = "new"
     SETTLING = "settling"
@@ -122,7 +130,7 @@ class Session:
         return self.token
 
     def connected(self, resume: Resume | None, *, behind: bool, now: float) -> list[Command]:
-        """The client has its answer. ``behind``: events were recorded since the position that it resumes from."""
+        """The client has its answer. ``behind``: there are events after the position that it resumes from."""
         assert self.token is not None, "authenticate() comes first"  # noqa: S101 - a contract
         commands: list[Command] = []
         if resume is not None:
@@ -130,12 +138,12 @@ class Session:
             commands.append(Seek(resume.after, resume.skip))
         if self._is_expired(now):
             return [*commands, *self._withhold(behind=behind, now=now)]
-        if resume is not None and resume.unsettled:
+        if resume is not None:
             self._enter(Phase.SETTLING)
             return [*commands, Wake(min(now + SETTLE, self.token.expires_at))]
-        return [*commands, *self._follow()]
+        return self._follow()
 
-    def subscribe(self, arguments: Sequence[Any]) -> Reply:
+    def subscribe(self, arguments: Sequence[Any], now: float) -> Reply:
         """``subscribeIsolated``: the topics add up; there is no way to give one back (D3)."""
         wish = _topics(arguments)
         if wish is None:
@@ -146,7 +154,7 @@ class Session:
         is_new, self.topics = topics != self.topics, topics
         ignored = sorted(wish - KNOWN)
         return Reply(
-            self._subscribed() if is_new else [], {"ok": True, "ignored": ignored} if ignored else {"ok": True}
+            self._subscribed(now, is_new=is_new), {"ok": True, "ignored": ignored} if ignored else {"ok": True}
         )
 
     def renew(self, arguments: Sequence[Any], now: float) -> Reply:
@@ -161,14 +169,17 @@ class Session:
         self.token = token
         return Reply(self._released(), {"ok": True})
 
-    def wake(self, now: float) -> list[Command]:
-        """The time that was asked for has come: the token expires, or it is time to remind or to go on."""
+    def wake(self, now: float, *, behind: bool) -> list[Command]:
+        """The time that was asked for has come: the token expires, or it is time to remind or to go on.
+
+        ``behind``: there are events that were not delivered yet.
+        """
         if self.phase is Phase.WITHHOLDING:
             return self._remind(now) if self._reminded else []
         if self.phase in (Phase.NEW, Phase.CLOSED) or self.token is None:
             return []
         if self._is_expired(now):
-            return self._withhold(behind=False, now=now)
+            return self._withhold(behind=behind, now=now)
         return self._follow() if self.phase is Phase.SETTLING else [Wake(self.token.expires_at)]
 
     def withheld(self, now: float) -> list[Command]:
@@ -203,11 +214,13 @@ class Session:
     def _remind(self, now: float) -> list[Command]:
         return [Emit("invalidToken", INVALID_TOKEN), Wake(now + REMIND_EVERY)]
 
-    def _subscribed(self) -> list[Command]:
+    def _subscribed(self, now: float, *, is_new: bool) -> list[Command]:
         if self.phase is Phase.SETTLING:
-            return self._follow()
-        if self.phase is Phase.WITHHOLDING:
-            return [Withhold(self.topics)]
+            return [Wake(now + QUIET)]
+        if not is_new:
+            return []
+        if self.phase is Phase.WITHHOLDING:  # who was told already is reminded in time, whatever it adds
+            return [] if self._reminded else [Withhold(self.topics)]
         return [Deliver(self.topics)]
 
     def _not_renewed(self) -> list[Command]:

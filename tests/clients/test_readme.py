@@ -1,0 +1,88 @@
+"""Every example of the README, run exactly as printed against ``make demo``'s server on its own port."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMAND = Path(sys.executable).with_name("doorstream")
+EXAMPLES = dict(
+    re.findall(r"<!-- example: (.+?) -->\n```\w+\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+)
+PATIENCE = 30.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _node() -> None:
+    if shutil.which("node") is None and not os.environ.get("CI"):
+        pytest.skip("Node.js is not installed")
+
+
+@pytest.fixture
+async def demo(tmp_path: Path) -> AsyncIterator[Path]:
+    """The demo with its defaults, port included; gives its data directory."""
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, "demo", "--data-dir", tmp_path, "--rate", "20", stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    await asyncio.wait_for(process.stdout.readuntil(b"Ctrl-C"), PATIENCE)
+    yield tmp_path
+    process.send_signal(signal.SIGINT)
+    await asyncio.wait_for(process.wait(), PATIENCE)
+
+
+async def output_of(*command: str | Path, until: str | None = None, environment: dict[str, str] | None = None) -> str:
+    """What a command prints until that text, or until it ends."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, env=os.environ | (environment or {}), cwd=ROOT
+    )
+    assert process.stdout is not None
+    printed = ""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while until is None or until not in printed:
+                chunk = await process.stdout.read(4096)
+                if not chunk:
+                    break
+                printed += chunk.decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+    return printed
+
+
+def node(example: str, tmp_path: Path) -> tuple[str, Path]:
+    """The command that runs a JavaScript example with the clients that are installed for the tests."""
+    program = tmp_path / "example.js"
+    program.write_text(EXAMPLES[example])
+    return "node", program
+
+
+async def test_examples_of_the_readme(demo: Path, tmp_path: Path) -> None:
+    """One demo for all of them: they use its fixed port and credentials."""
+    modules = {"NODE_PATH": str(ROOT / "tests/clients/node/node_modules")}
+    token = (await output_of(COMMAND, "token", "--data-dir", demo)).strip()
+
+    assert "opened" in await output_of(*node("socket.io-client", tmp_path), until="opened", environment=modules)
+    printed = await output_of(*node("ws", tmp_path), until="cloudNode", environment=modules | {"TOKEN": token})
+    assert "'device.input.relay.on'" in printed
+
+    for duplicates in (0, 1):
+        answer = await output_of("sh", "-c", f"exec {EXAMPLES['curl ingest']}")
+        assert f'"duplicates":{duplicates}' in answer
+    assert "event: device." in await output_of("sh", "-c", f"exec {EXAMPLES['curl stream']}", until="event: device.")
+
+
+def test_every_example_is_tried() -> None:
+    """A new example needs a test."""
+    assert set(EXAMPLES) == {"socket.io-client", "ws", "curl ingest", "curl stream"}
