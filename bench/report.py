@@ -160,15 +160,15 @@ METHOD = """\
   subscriber's receipt. What did not arrive counts with the time waited for it. The row at 50 events/s has no
   requirement: it is there because a server that cannot keep up at 100 shows a queue, not a latency.
 * *Memory*: growth of the resident memory of all the server's processes, divided by the connections.
-* *CPU per event*: of all the server's processes, heartbeats included; open loop, requests of {batch} events to one site
-  after the other.
+* *CPU per event*: of all the server's processes, heartbeats included; open loop, one POST an event, to one site after
+  the other.
 * Medians of {runs} runs; in brackets lowest and highest."""
 
 
-def page(rows: Sequence[Row], results: Results, facts: Mapping[str, str], *, runs: int, batch: int) -> str:
+def page(rows: Sequence[Row], results: Results, facts: Mapping[str, str], *, runs: int) -> str:
     """The whole of BENCHMARKS.md."""
     described = "\n".join(f"* {name}: {value}" for name, value in facts.items())
-    method = METHOD.format(batch=batch, runs=runs)
+    method = METHOD.format(runs=runs)
     return (
         "# Benchmarks\n\n"
         "Written by `make bench`; do not edit.\n\n"

@@ -149,7 +149,6 @@ def _cost_per_event(server: Server, plan: Plan) -> Sample:
         mode="open",
         connections=10 * len(server.endpoint.ingest_targets),
         rate=SCALE_RATE,
-        batch=SCALE_BATCH,
         warmup=plan.warmup,
         seconds=plan.scale_seconds if many else min(plan.scale_seconds, 10),
         drain=10,
@@ -161,7 +160,6 @@ def _cost_per_event(server: Server, plan: Plan) -> Sample:
 
 
 SCALE_RATE = 2000
-SCALE_BATCH = 10
 
 PEERS = ("socket.io", "python-socketio")
 

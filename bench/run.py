@@ -21,7 +21,7 @@ from pathlib import Path
 
 from measure import BUILD, HERE, MeasurementError, Sample, compile_generator, write_event
 from report import number, page, verdict_table
-from rows import FULL, QUICK, ROWS, SCALE_BATCH, Plan, Row
+from rows import FULL, QUICK, ROWS, Plan, Row
 from servers import install_peers, peer_versions, start_server
 
 Results = dict[str, dict[str, list[Sample]]]
@@ -125,7 +125,7 @@ def main() -> int:
     raw = {row: {name: [asdict(s) for s in samples] for name, samples in by.items()} for row, by in results.items()}
     (BUILD / "results.json").write_text(json.dumps(raw, indent=1))
     if options.output:
-        options.output.write_text(page(rows, results, facts(), runs=plan.runs, batch=SCALE_BATCH))
+        options.output.write_text(page(rows, results, facts(), runs=plan.runs))
         print(f"written: {options.output}")
     return 1 if failures else 0
 

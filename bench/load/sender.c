@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 struct sender_totals senders;
@@ -19,7 +20,7 @@ static struct sender *free_list;
 static char **heads; /* request line and headers, one for each target */
 static char *body;   /* the body of the next request, numbered in place */
 static size_t body_size, event_size, mark_offset;
-static uint64_t sequence;
+static uint64_t sequence; /* of events; begins with the time, so that no later run on the same server repeats an id */
 static size_t turn;
 
 void sender_setup(const struct request_form *f) {
@@ -29,6 +30,7 @@ void sender_setup(const struct request_form *f) {
     mark_offset = (size_t)(mark - f->template);
     event_size = strlen(f->template);
     bool array = f->batch > 1;
+    sequence = (uint64_t)time(NULL) % 10000000 * 100000;
     body_size = f->batch * (event_size + 1) - 1 + (array ? 2 : 0);
     body = malloc(body_size + 1);
     char *p = body;

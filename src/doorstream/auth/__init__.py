@@ -1,8 +1,6 @@
 """Credentials in, ``Principal`` out: JWT, API keys, passwords, scopes and site roles."""
 
 from doorstream.auth.credentials import (
-    MAX_SECRET,
-    MIN_SECRET,
     ApiKey,
     Passwords,
     api_key,
@@ -15,6 +13,7 @@ from doorstream.auth.credentials import (
     parse_api_key,
 )
 from doorstream.auth.errors import AuthError, InvalidCredentials, InvalidToken, NotPermitted
+from doorstream.auth.hashes import Hashes
 from doorstream.auth.keys import ALGORITHM, SigningKeys
 from doorstream.auth.principal import Principal, of_client, of_user
 from doorstream.auth.service import Auth
@@ -25,14 +24,13 @@ from doorstream.directory import SCOPES
 
 __all__ = [
     "ALGORITHM",
-    "MAX_SECRET",
-    "MIN_SECRET",
     "SCOPES",
     "TICKET_TTL",
     "TOKEN_TTL",
     "ApiKey",
     "Auth",
     "AuthError",
+    "Hashes",
     "InvalidCredentials",
     "InvalidToken",
     "NotPermitted",

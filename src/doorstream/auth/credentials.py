@@ -18,10 +18,6 @@ import argon2
 from doorstream.auth.errors import InvalidCredentials
 
 PREFIX = "ds_"
-MIN_SECRET = 20
-"""Characters that a secret has at least when somebody brings their own: it is not hashed as slowly as a password."""
-MAX_SECRET = 256
-
 _HASHES_AT_ONCE = 2  # each takes 64 MiB and a processor
 _SHA256_HEX = 64
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar, cast
 
 import uuid_utils
@@ -26,7 +26,7 @@ from doorstream.log import Connection as LogConnection
 E = TypeVar("E", bound=Entity)
 
 _ATTEMPTS = 8
-_STEPS_A_BATCH = MAX_BATCH // 3  # a step is up to three changes: a user, the new name, the old name
+_USER_CHANGES = 3  # a user, the new name, the old name; any other step is one change
 _TELLING_PATIENCE = 5.0
 _ORDER = {kind: at for at, kind in enumerate(KINDS)}
 
@@ -147,7 +147,7 @@ class Directory:
     async def delete(self, entity: Entity, by: Actor) -> None:
         """Remove it and what belongs to it: a site's everything, a cloud node's connections, a connection's devices.
 
-        What is deleted together is gone at once as long as it is some 300 entities; more goes in several batches, what
+        What is deleted together is gone at once as long as it is 1,000 entities; more goes in several batches, what
         belongs to others first. A site goes after the events of its cloud nodes' deletion are kept.
         """
         if self._mirror.entry(key_of(entity)).entity is None:
@@ -186,11 +186,13 @@ class Directory:
         return cast("KeyRing", (await self._run([step], SYSTEM)).results[0])
 
     async def _run(self, steps: Sequence[Step], by: Actor) -> Plan:
-        """Bring the steps about, some hundreds in one atomic batch; returns what they led to."""
+        """Bring the steps about, up to 1,000 changes in one atomic batch; returns what they led to."""
         done = Plan([], [], 0)
-        for at in range(0, len(steps), _STEPS_A_BATCH):
-            plan = await self._run_batch(steps[at : at + _STEPS_A_BATCH], by)
-            done = Plan(done.changes + plan.changes, done.results + plan.results, done.differing + plan.differing)
+        for batch in _batches(steps):
+            plan = await self._run_batch(batch, by)
+            done.changes.extend(plan.changes)
+            done.results.extend(plan.results)
+            done = done._replace(differing=done.differing + plan.differing)
         for change in done.changes:
             await self._outbox.told(change.key, _TELLING_PATIENCE)
         return done
@@ -213,3 +215,18 @@ def _present(entity: Entity) -> Step:
 
 def _gone(entity: Entity) -> Step:
     return Step(key_of(entity), lambda _: None)
+
+
+def _batches(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    """The steps in groups that fit into one atomic batch."""
+    batch: list[Step] = []
+    size = 0
+    for step in steps:
+        changes = _USER_CHANGES if step.key.startswith("user.") else 1
+        if size + changes > MAX_BATCH:
+            yield batch
+            batch, size = [], 0
+        batch.append(step)
+        size += changes
+    if batch:
+        yield batch

@@ -27,6 +27,10 @@ from doorstream.events.entities import (
     User,
 )
 
+MIN_SECRET = 20
+"""Characters that a secret of a client has at least: it is not hashed as slowly as a password."""
+MAX_SECRET = 256
+
 MAX_NAME = 256
 MAX_TEXT = 2000
 MAX_LIST = 1000

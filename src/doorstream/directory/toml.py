@@ -46,6 +46,7 @@ import msgspec
 from doorstream.directory.directory import Directory, Wanted
 from doorstream.directory.errors import InvalidEntity
 from doorstream.directory.keys import key_for
+from doorstream.directory.rules import MAX_SECRET, MIN_SECRET
 from doorstream.events.entities import (
     CardFormat,
     Client,
@@ -59,9 +60,6 @@ from doorstream.events.entities import (
     Site,
     User,
 )
-
-MIN_SECRET = 20
-"""Characters that a secret of a client has at least."""
 
 _KINDS: dict[str, tuple[str, type[Any]]] = {
     "sites": ("site", Site),
@@ -118,13 +116,16 @@ async def import_file(directory: Directory, path: Path, hashes: Hashes) -> int:
 
     Raises InvalidEntity with the place of what is wrong, before anything is stored unless it takes what exists to know.
     """
+    return await import_document(directory, _read(path), hashes)
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except OSError as error:
         raise InvalidEntity(str(path), error.strerror or "cannot be read") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidEntity(str(path), f"not valid TOML: {error}") from None
-    return await import_document(directory, document, hashes)
 
 
 async def import_document(directory: Directory, document: dict[str, Any], hashes: Hashes) -> int:
@@ -159,17 +160,13 @@ async def _wanted(directory: Directory, entry: _Entry, hashes: Hashes) -> Wanted
     kind, cls = _KINDS[entry.list]
     allowed = tuple(name for name in _fields(entry.list) if name not in _SERVERS_OWN)
     _check_keys(entry.values, (*allowed, *_EXTRA.get(entry.list, ())), entry.where)
-    for name, part in _PARTS.items():
-        for at, value in enumerate(entry.values.get(name, ())):
-            if isinstance(value, dict):
-                _check_keys(value, tuple(each.name for each in dataclasses.fields(part)), f"{entry.where}.{name}[{at}]")
+    _check_parts(entry)
     if "site_id" in allowed and not isinstance(entry.values.get("site_id"), str):
         raise InvalidEntity(f"{entry.where}.site_id", "is missing: stand inside a site, or name it")
-    current = _current(directory, entry)
-    values = await _with_hash(entry, current, hashes)
+    values = await _with_hash(directory, entry, hashes)
     key = key_for(kind, values["id"], values.get("site_id"))
     own = {"created": directory.now(), "generation": hashes.new_generation()}
-    _complete(cls, own | values, entry.where)
+    _complete(cls, {"secret_hash": "", **own, **values}, entry.where)  # a client that is there may leave its secret out
 
     def update(old: Entity | None) -> Entity:
         if old is None:
@@ -180,48 +177,57 @@ async def _wanted(directory: Directory, entry: _Entry, hashes: Hashes) -> Wanted
     return Wanted(key, update, entry.where)
 
 
-def _current(directory: Directory, entry: _Entry) -> User | None:
-    """The user that an entry is about, whose password is compared before it is hashed anew."""
-    return directory.users.get(entry.values["id"]) if entry.list == "users" else None
-
-
-async def _with_hash(entry: _Entry, current: User | None, hashes: Hashes) -> dict[str, Any]:
+async def _with_hash(directory: Directory, entry: _Entry, hashes: Hashes) -> dict[str, Any]:
     """The entry's values with a hash in the place of a secret."""
-    values = {key: value for key, value in entry.values.items() if key not in ("secret", "password")}
     if entry.list == "clients":
-        secret = entry.values.get("secret")
-        if secret is not None:
-            if not isinstance(secret, str) or len(secret) < MIN_SECRET:
-                raise InvalidEntity(f"{entry.where}.secret", f"a text of at least {MIN_SECRET} characters")
-            values["secret_hash"] = hashes.hash_secret(secret)
-        elif "secret_hash" not in values:
-            raise InvalidEntity(f"{entry.where}.secret", "is missing: give secret or secret_hash")
-        if not isinstance(values["secret_hash"], str) or not hashes.is_secret_hash(values["secret_hash"]):
-            raise InvalidEntity(f"{entry.where}.secret_hash", "the SHA-256 of the secret as 64 hexadecimal digits")
+        return _with_secret_hash(directory.clients.get(entry.values["id"]), entry, hashes)
     if entry.list == "users":
+        return await _with_password_hash(directory.users.get(entry.values["id"]), entry, hashes)
+    return entry.values
+
+
+def _with_secret_hash(current: Client | None, entry: _Entry, hashes: Hashes) -> dict[str, Any]:
+    values = {key: value for key, value in entry.values.items() if key != "secret"}
+    secret = entry.values.get("secret")
+    if secret is not None:
+        if not isinstance(secret, str) or not MIN_SECRET <= len(secret) <= MAX_SECRET:
+            raise InvalidEntity(f"{entry.where}.secret", f"a text of {MIN_SECRET} to {MAX_SECRET} characters")
+        values["secret_hash"] = hashes.hash_secret(secret)
+    given = values.get("secret_hash")
+    if given is None and current is None:
+        raise InvalidEntity(f"{entry.where}.secret", "is missing: give secret or secret_hash")
+    if given is not None and (not isinstance(given, str) or not hashes.is_secret_hash(given)):
+        raise InvalidEntity(f"{entry.where}.secret_hash", "the SHA-256 of the secret as 64 hexadecimal digits")
+    return values
+
+
+async def _with_password_hash(current: User | None, entry: _Entry, hashes: Hashes) -> dict[str, Any]:
+    """A password is hashed anew only if it is another one: each hash differs."""
+    values = {key: value for key, value in entry.values.items() if key != "password"}
+    if current is None:
         values.setdefault("name", values.get("username"))
-        password = entry.values.get("password")
-        if password is not None:
-            if not isinstance(password, str) or not password:
-                raise InvalidEntity(f"{entry.where}.password", "a text")
-            stored = current.password_hash if current is not None else None
-            is_same = stored is not None and await hashes.is_password(password, stored)
-            values["password_hash"] = stored if is_same else await hashes.hash_password(password)
-        given = values.get("password_hash")
-        if given is not None and (not isinstance(given, str) or not hashes.is_password_hash(given)):
-            raise InvalidEntity(f"{entry.where}.password_hash", "an argon2 hash, as in $argon2id$v=19$…")
+    password = entry.values.get("password")
+    if password is not None:
+        if not isinstance(password, str) or not password:
+            raise InvalidEntity(f"{entry.where}.password", "a text")
+        stored = current.password_hash if current is not None else None
+        is_same = stored is not None and await hashes.is_password(password, stored)
+        values["password_hash"] = stored if is_same else await hashes.hash_password(password)
+    given = values.get("password_hash")
+    if given is not None and (not isinstance(given, str) or not hashes.is_password_hash(given)):
+        raise InvalidEntity(f"{entry.where}.password_hash", "an argon2 hash, as in $argon2id$v=19$…")
     return values
 
 
 def _renewed(old: Entity, new: Entity, generation: str) -> Entity:
     """What ends the tokens of a client or user changes its generation."""
     if isinstance(old, Client) and isinstance(new, Client):
-        ends = new.secret_hash != old.secret_hash or (new.disabled and not old.disabled)
-        return dataclasses.replace(new, generation=generation) if ends else new
-    if isinstance(old, User) and isinstance(new, User):
-        ends = new.password_hash != old.password_hash or (new.disabled and not old.disabled)
-        return dataclasses.replace(new, generation=generation) if ends else new
-    return new
+        ends = new.secret_hash != old.secret_hash
+    elif isinstance(old, User) and isinstance(new, User):
+        ends = new.password_hash != old.password_hash
+    else:
+        return new
+    return dataclasses.replace(new, generation=generation) if ends or (new.disabled and not old.disabled) else new
 
 
 def _complete(cls: type[Any], values: dict[str, Any], where: str) -> Entity:
@@ -247,6 +253,16 @@ def _check_keys(table: dict[str, Any], allowed: tuple[str, ...], where: str) -> 
     for key in table:
         if key not in allowed:
             raise InvalidEntity(f"{where}.{key}".lstrip("."), f"unknown key; known here: {', '.join(sorted(allowed))}")
+
+
+def _check_parts(entry: _Entry) -> None:
+    """The keys of what is inside an entry: groups, credentials, card formats."""
+    for name, part in _PARTS.items():
+        values = entry.values.get(name)
+        for at, value in enumerate(values if isinstance(values, list) else ()):
+            if isinstance(value, dict):
+                known = tuple(each.name for each in dataclasses.fields(part))
+                _check_keys(value, known, f"{entry.where}.{name}[{at}]")
 
 
 def _fields(name: str) -> list[str]:

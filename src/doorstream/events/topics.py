@@ -131,7 +131,7 @@ _OWN = re.compile(r"x(\.[a-z0-9_-]{1,64}){1,8}")
 
 def topic_named(name: Any) -> Topic:
     """The topic of that name; raises InvalidEvent for one that cannot be put in."""
-    topic = CATALOGUE.get(name)
+    topic = CATALOGUE.get(name) if isinstance(name, str) else None
     if topic is not None:
         return topic
     if name == "liveEvent":

@@ -199,6 +199,7 @@ class Index:
             self._own.generation = self._generation
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # derived: what is lost is read again from the log
+            connection.execute("PRAGMA wal_autocheckpoint = 10000")  # fewer and larger: each one syncs the disk
         return connection
 
     def _identity(self) -> tuple[int, int]:

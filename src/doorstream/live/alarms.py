@@ -7,21 +7,24 @@ import heapq
 import itertools
 from collections.abc import Callable
 
+_FEW = 1000
 _LONGEST_SLEEP = 1.0  # the wall clock may be set; the loop's clock does not notice
 
 
 class Alarm:
     """One thing to be done at a time. ``cancel`` it when it is no longer wanted."""
 
-    __slots__ = ("callback", "when")
+    __slots__ = ("_alarms", "callback")
 
-    def __init__(self, when: float, callback: Callable[[], None]) -> None:
-        self.when = when
+    def __init__(self, alarms: Alarms, callback: Callable[[], None]) -> None:
+        self._alarms = alarms
         self.callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
         """Have nothing happen; may be called at any time."""
-        self.callback = None
+        if self.callback is not None:
+            self.callback = None
+            self._alarms.cancelled()
 
 
 class Alarms:
@@ -32,23 +35,31 @@ class Alarms:
         self._heap: list[tuple[float, int, Alarm]] = []
         self._counter = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
+        self._cancelled = 0
 
     def at(self, when: float, callback: Callable[[], None]) -> Alarm:
         """Call back at that time, or as soon as possible when it has passed."""
-        alarm = Alarm(when, callback)
+        alarm = Alarm(self, callback)
         heapq.heappush(self._heap, (when, next(self._counter), alarm))
         if self._heap[0][2] is alarm:
             self._set_timer()
         return alarm
 
+    def cancelled(self) -> None:
+        """One of the alarms was cancelled. When they are the majority they are thrown out."""
+        self._cancelled += 1
+        if self._cancelled > max(_FEW, len(self._heap) // 2):
+            self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
+
     def run_due(self) -> None:
         """Call back everything that is due. Cheap when nothing is."""
-        heap = self._heap
-        if not heap or heap[0][0] > self._clock():
+        if not self._heap or self._heap[0][0] > self._clock():
             return
         now = self._clock()
-        while heap and heap[0][0] <= now:
-            alarm = heapq.heappop(heap)[2]
+        while self._heap and self._heap[0][0] <= now:
+            alarm = heapq.heappop(self._heap)[2]
             callback, alarm.callback = alarm.callback, None
             if callback is not None:
                 callback()

@@ -34,13 +34,13 @@ _PR_SET_PDEATHSIG = 1
 _CONFIGURATION = """\
 server_name: "doorstream"
 listen: "127.0.0.1:{port}"
-ports_file_dir: "{run}"
+ports_file_dir: {run}
 authorization {{
   user: "{user}"
   password: "{password}"
 }}
 jetstream {{
-  store_dir: "{store}"
+  store_dir: {store}
   sync_interval: always
   max_file_store: {max_file_store}
 }}
@@ -125,10 +125,14 @@ class EmbeddedServer:
     async def start(self) -> None:
         """Start the child and wait until it listens; raises StartError."""
         run = self._directory / "run"
-        shutil.rmtree(run, ignore_errors=True)
-        run.mkdir(parents=True, mode=0o700)
-        configuration = self._write_configuration(run)
-        with (self._directory / "nats-server.log").open("ab") as log:
+        try:
+            shutil.rmtree(run, ignore_errors=True)
+            run.mkdir(parents=True, mode=0o700)
+            configuration = self._write_configuration(run)
+            log = (self._directory / "nats-server.log").open("ab")
+        except OSError as error:
+            raise StartError(f"the directory {self._directory} cannot be written: {error.strerror}") from None
+        with log:
             self._process = await asyncio.create_subprocess_exec(
                 find_binary(),
                 "-c",
@@ -165,10 +169,10 @@ class EmbeddedServer:
         path = self._directory / "nats-server.conf"
         text = _CONFIGURATION.format(
             port=self._port,
-            run=run.absolute(),
+            run=json.dumps(str(run.absolute()), ensure_ascii=False),  # a path may hold quotes
             user=self._user,
             password=self._password,
-            store=(self._directory / "store").absolute(),
+            store=json.dumps(str((self._directory / "store").absolute()), ensure_ascii=False),
             # The server's default is a part of what is free now. doorstream watches the free space itself and refuses
             # ingest in time; reaching this limit instead can store half a batch.
             max_file_store=shutil.disk_usage(self._directory).total,

@@ -1,0 +1,6 @@
+"""What tests of doorstream, and of what is built on it, can use."""
+
+from doorstream.testing.events import OTHER_SITE, SITE, KnownNames, make_event
+from doorstream.testing.nats import NatsServer, nats_server
+
+__all__ = ["OTHER_SITE", "SITE", "KnownNames", "NatsServer", "make_event", "nats_server"]

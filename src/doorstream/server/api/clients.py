@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
-from doorstream.auth import MAX_SECRET, MIN_SECRET, api_key, hash_secret, new_generation, new_secret
+from doorstream.auth import api_key, hash_secret, new_generation, new_secret
 from doorstream.directory import Directory, NotFound
+from doorstream.directory.rules import MAX_SECRET, MIN_SECRET
 from doorstream.events.entities import Client
 from doorstream.server.api.access import Access
 from doorstream.server.api.bodies import json_response, patched, read_form, read_patch

@@ -1,0 +1,69 @@
+"""A real nats-server for tests that kill, stop or restart one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from doorstream.log.embedded import EmbeddedServer, lock_data_directory
+
+
+class NatsServer:
+    """One embedded nats-server with a store of its own, and what can happen to it."""
+
+    def __init__(self, directory: Path, server: EmbeddedServer) -> None:
+        self.directory = directory
+        self.embedded = server
+
+    @property
+    def url(self) -> str:
+        """Where it listens, also while it is away."""
+        return self.embedded.url
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process, which must be running."""
+        pid = self.embedded.pid
+        assert pid is not None, "nats-server is not running"  # noqa: S101 - a contract
+        os.kill(pid, number)
+
+    async def kill(self) -> None:
+        """End it at once, without a chance to save anything."""
+        self.signal(signal.SIGKILL)
+        await self.embedded.wait()
+
+    async def terminate(self) -> None:
+        """End it as an operator would."""
+        await self.embedded.stop()
+
+    async def start(self) -> None:
+        """Start it again, with the same address, credentials and store."""
+        await self.embedded.start()
+
+    def pause(self) -> None:
+        """Stop it in the middle of what it does; its sockets stay open."""
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after ``pause``."""
+        self.signal(signal.SIGCONT)
+
+
+@contextlib.asynccontextmanager
+async def nats_server() -> AsyncIterator[NatsServer]:
+    """A nats-server that runs; it and its store are gone in the end."""
+    with tempfile.TemporaryDirectory(prefix="doorstream-nats-") as name:
+        directory = Path(name)
+        lock = await lock_data_directory(directory)
+        server = NatsServer(directory, EmbeddedServer(directory, lock))
+        try:
+            await server.start()
+            yield server
+        finally:
+            if server.embedded.pid is not None:
+                server.resume()
+            await server.terminate()
+            os.close(lock)
