@@ -32,6 +32,7 @@
 #define OPENING_AT_ONCE 64      /* handshakes under way: fewer than any listen backlog */
 #define STALL_SECONDS 20ull     /* a run without any progress for so long has failed */
 #define MAX_IN_FLIGHT 1024
+#define MAX_SENDERS 512         /* connections of open mode; what is due beyond them waits, and its time runs */
 #define MAX_PIDS 32
 
 static struct {
@@ -93,7 +94,7 @@ static void closed_delivered(struct subscriber *s, uint64_t events) {
 static struct pollable timer = {.kind = KIND_TIMER, .fd = -1};
 static struct hist latency;      /* of deliveries, or of acknowledgements in durable mode */
 static uint64_t open_start;      /* when request 0 is due */
-static uint64_t requests_due, requests_total, requests_warm;
+static uint64_t requests_sent, requests_total, requests_warm;
 static uint64_t expected_deliveries;
 static uint32_t *group_size;     /* subscribers of each ingest target */
 
@@ -102,7 +103,7 @@ static uint64_t due_time(uint64_t request) {
 }
 
 static void arm_timer(void) {
-    uint64_t due = due_time(requests_due);
+    uint64_t due = due_time(requests_sent);
     struct itimerspec t = {.it_value = {.tv_sec = (time_t)(due / SECOND), .tv_nsec = (long)(due % SECOND)}};
     timerfd_settime(timer.fd, TFD_TIMER_ABSTIME, &t, NULL);
 }
@@ -112,19 +113,19 @@ static void open_delivered(struct subscriber *s, uint64_t events) {
     uint64_t now = now_ns();
     for (uint64_t n = s->events - events; n < s->events; n++) {
         uint64_t request = n / options.batch * ingest_target_count + s->group;
-        if (request >= requests_due) fail("a subscriber received more events than were sent");
+        if (request >= requests_sent) fail("a subscriber received more events than were sent");
         if (request >= requests_warm) hist_add(&latency, now - due_time(request));
     }
 }
 
-static void open_due(void) {
+static void send_due(void) {
     uint64_t now = now_ns();
-    while (requests_due < requests_total && due_time(requests_due) <= now) {
+    while (requests_sent < requests_total && due_time(requests_sent) <= now && senders.in_flight < MAX_SENDERS) {
         size_t target = sender_post();
         expected_deliveries += (uint64_t)group_size[target] * options.batch;
-        requests_due++;
+        requests_sent++;
     }
-    if (requests_due < requests_total) arm_timer();
+    if (requests_sent < requests_total && due_time(requests_sent) > now) arm_timer();
 }
 
 static void open_begin(void) {
@@ -184,6 +185,7 @@ static void delivered(struct subscriber *s, uint64_t events) {
 
 static void acknowledged(uint64_t took) {
     last_progress = now_ns();
+    if (mode == MODE_OPEN) send_due();
     if (mode != MODE_DURABLE) return;
     if (first.at && !last.at) hist_add(&latency, took);
     sender_post();
@@ -202,7 +204,7 @@ static void handle(struct epoll_event *e) {
         if (sender_ready((struct sender *)p, e->events, &took)) acknowledged(took);
         break;
     case KIND_TIMER:
-        if (read(p->fd, drop, sizeof drop) > 0) open_due();
+        if (read(p->fd, drop, sizeof drop) > 0) send_due();
         break;
     case KIND_STDIN:
         if (read(p->fd, drop, sizeof drop) <= 0) input_ended = true;
@@ -268,9 +270,11 @@ static uint64_t run_open(void) {
     open_begin();
     run_until(due_time(requests_warm));
     first = take_reading();
-    while (requests_due < requests_total) poll_once(10);
-    uint64_t deadline = now_ns() + (uint64_t)(options.drain * 1e9);
-    while ((subscribers.events < expected_deliveries || senders.in_flight) && now_ns() < deadline) poll_once(10);
+    uint64_t deadline = due_time(requests_total) + (uint64_t)(options.drain * 1e9);
+    while (now_ns() < deadline) {
+        if (requests_sent == requests_total && subscribers.events == expected_deliveries && !senders.in_flight) break;
+        poll_once(10);
+    }
     last = take_reading();
     return open_undelivered();
 }

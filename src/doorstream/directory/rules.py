@@ -108,6 +108,9 @@ def _check_connection(connection: Connection, view: SiteView | None) -> None:
     _match("type", connection.type, _TYPE, "a word such as ethernet or aperio")
     if view is None or view.cloud_nodes.get(connection.cloud_node_id) is None:
         raise InvalidEntity("cloud_node_id", "the site has no such cloud node")
+    wired = (device for device in view.devices if device.connection_id == connection.id)
+    if any(device.cloud_node_id != connection.cloud_node_id for device in wired):
+        raise InvalidEntity("cloud_node_id", "devices are wired to this connection and belong to another cloud node")
 
 
 def _check_device(device: Device, view: SiteView | None) -> None:

@@ -1,4 +1,4 @@
-"""The typed bodies of events: which keys a topic's body has, in the order of the vendor's samples (seed 000).
+"""The typed bodies of events: which keys a topic's body has in the vendor's samples (seed 000).
 
 A key that has no value is null, never absent, so a struct of this module always encodes with all its keys. Keys that a
 struct does not know are kept beside the known ones (see ``doorstream.events.draft``). Field names are the wire's.

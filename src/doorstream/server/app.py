@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 
 from doorstream import __version__
-from doorstream.auth import api_key, hash_secret, new_generation, new_secret
+from doorstream.auth import Hashes, api_key, hash_secret, new_generation, new_secret
 from doorstream.dialects.pdk.limits import UNLIMITED, Limits
 from doorstream.dialects.pdk.recovery import Recovery
 from doorstream.dialects.pdk.rest import Pdk, pdk_router
 from doorstream.dialects.pdk.routes import PATH as PDK_PATH
 from doorstream.dialects.pdk.routes import Stream
-from doorstream.directory import SYSTEM, AlreadyExists
+from doorstream.directory import SYSTEM, AlreadyExists, InvalidEntity
+from doorstream.directory.toml import import_file
 from doorstream.events.entities import ALL_SITES, Client
 from doorstream.gateway import Gateway
 from doorstream.gateway.cors import CORS
 from doorstream.gateway.engineio import EngineOptions
+from doorstream.log import StartError
 from doorstream.protocols.engineio import Timing
 from doorstream.server import demo
 from doorstream.server.api import problems
@@ -37,6 +41,8 @@ from doorstream.server.services import Services
 from doorstream.server.settings import DemoSettings
 
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+_logger = structlog.get_logger(__name__)
 
 _ADMIN = "admin"
 _RECOVERING = b'{"status":"recovering"}'
@@ -78,11 +84,11 @@ class Serving:
             settings = orders.settings
             services = await exits.enter_async_context(Services.open(settings, orders.nats_url, gateway))
             services.log_connection.on_stuck(on_log_stuck)
-            admin_key = None
+            admin_key = await _first_admin(services) if settings.demo is None else None
+            if settings.import_file is not None:
+                await _import(services, settings.import_file)
             if settings.demo is not None:
                 await _open_demo(services, settings.demo, exits, is_first=orders.number == 0)
-            else:
-                admin_key = await _first_admin(services)
             yield cls(compose(services), services, admin_key)
 
 
@@ -147,6 +153,15 @@ def _add_health(app: FastAPI, services: Services) -> None:
             "log": {"first": extent.first, "last": extent.last},
             "index": {"applied": services.index.applied},
         }
+
+
+async def _import(services: Services, path: Path) -> None:
+    """Have what the file says exist; raises StartError that names the bad key."""
+    try:
+        changed = await import_file(services.directory, path, Hashes(services.auth.passwords))
+    except InvalidEntity as error:
+        raise StartError(f"{path}: {error}") from None
+    _logger.info("imported", file=str(path), changed=changed)
 
 
 async def _first_admin(services: Services) -> str | None:

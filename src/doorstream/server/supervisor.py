@@ -132,7 +132,7 @@ class Supervisor:
             )
         control = await Control.open(ours)
         try:
-            control.say(Orders(self._settings_with_url(), number, nats_url, listener.fileno()))
+            control.say(Orders(self._worker_settings(), number, nats_url, listener.fileno()))
             listening = asyncio.create_task(self._listen_to(control))
             try:
                 return await process.wait()
@@ -142,8 +142,11 @@ class Supervisor:
         finally:
             control.close()
 
-    def _settings_with_url(self) -> Settings:
-        return msgspec.structs.replace(self._settings, public_url=self._url)
+    def _worker_settings(self) -> Settings:
+        """The settings for a worker. A worker that replaces another does not import the file once more."""
+        again = self._on_started is None
+        settings = msgspec.structs.replace(self._settings, public_url=self._url)
+        return msgspec.structs.replace(settings, import_file=None) if again else settings
 
     async def _listen_to(self, control: Control) -> None:
         while (word := await control.hear()) is not None:

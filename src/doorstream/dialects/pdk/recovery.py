@@ -16,7 +16,7 @@ from doorstream.dialects.pdk.messages import LIVE_EVENT, UNDER_OWN_NAME
 from doorstream.events import STREAMED, Position
 
 _NEVER_SUBSCRIBED = "n"
-_OFFSET = re.compile(r"([0-9A-Za-z]{1,64}\.[0-9]{1,20})\.([01])\.(n|[0-9a-f]{1,16})")
+_OFFSET = re.compile(r"([0-9A-Za-z]{1,64}\.[0-9]{1,18})\.([01])\.(n|[0-9a-f]{1,16})")
 
 # The bit of a topic in an offset is its place here. Offsets outlive restarts and upgrades: only ever add at the end.
 _BITS: tuple[str, ...] = (
