@@ -155,7 +155,7 @@ def _cost_per_event(server: Server, plan: Plan) -> Sample:
     )
     if result["undelivered"]:
         raise MeasurementError(f"{result['undelivered']} deliveries are missing")
-    cost = _cpu(result, result["events"])
+    cost = _cpu(result, result["acknowledged"])
     return Sample(cost["cpu_us"], cost | {"p99_ms": result["latency_ms"]["p99"]})
 
 

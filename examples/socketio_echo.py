@@ -65,7 +65,7 @@ def main() -> None:
     arguments = parser.parse_args()
     options = EngineOptions(
         timing=Timing(arguments.ping_interval, arguments.ping_timeout),
-        limits=Limits(max_payload=arguments.max_payload, max_unsent=4 * arguments.max_payload),
+        limits=Limits(max_payload=arguments.max_payload, max_unsent=1_000_000 + arguments.max_payload),
         missing_version=None,
     )
     gateway = Gateway()

@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--max-payload", type=int, default=32 * 2**20, help="bytes in one message")
     arguments = parser.parse_args()
     gateway = Gateway()
-    limits = Limits(max_payload=arguments.max_payload, max_unsent=4 * arguments.max_payload, rate=None)
+    limits = Limits(max_payload=arguments.max_payload, max_unsent=1_000_000 + 2 * arguments.max_payload, rate=None)
     gateway.add("/", EchoEndpoint(limits))
     serve(gateway, host=arguments.host, port=arguments.port)
 

@@ -245,10 +245,10 @@ async def test_an_unknown_namespace_is_refused(run: Run) -> None:
 
 async def test_the_socketio_echo_closes_a_client_that_never_joins(run: Run) -> None:
     address = run("socketio_echo", "--connect-timeout", "200")
-    async with aiohttp.ClientSession() as session:
-        async with session.ws_connect(f"ws://{address}/socket.io/?EIO=4&transport=websocket") as ws:
-            assert (await ws.receive_str()).startswith("0{")
-            assert (await asyncio.wait_for(ws.receive(), 10)).type is aiohttp.WSMsgType.CLOSE
+    url = f"ws://{address}/socket.io/?EIO=4&transport=websocket"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as ws:
+        assert (await ws.receive_str()).startswith("0{")
+        assert (await asyncio.wait_for(ws.receive(), 10)).type is aiohttp.WSMsgType.CLOSE
 
 
 @pytest.mark.parametrize(

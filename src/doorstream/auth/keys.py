@@ -50,7 +50,6 @@ class SigningKeys:
             return KeyRing(id=_RING, keys=(newest, *(_retired(key, now) for key in keys)))
 
         await self._directory.change_key_ring(_RING, update)
-        self._load()
 
     async def prune(self, retired_before: float) -> None:
         """Forget the keys that were retired before that time (unix seconds)."""
@@ -62,7 +61,6 @@ class SigningKeys:
             )
 
         await self._directory.change_key_ring(_RING, update)
-        self._load()
 
     @property
     def signing(self) -> RSAKey:
@@ -89,9 +87,12 @@ class SigningKeys:
         ring = self._directory.key_ring(_RING)
         if ring is None:
             return
+        newest = ring.keys[0]
+        if self._private is None or self._private.kid != newest.kid:  # importing one takes some 30 ms
+            self._private = RSAKey.import_key({**newest.jwk})
         self._jwks = [_public_part(key.jwk) for key in ring.keys]
-        self._public = {key.kid: RSAKey.import_key({**_public_part(key.jwk)}) for key in ring.keys}
-        self._private = RSAKey.import_key({**ring.keys[0].jwk})
+        known = self._public
+        self._public = {jwk["kid"]: known.get(jwk["kid"]) or RSAKey.import_key({**jwk}) for jwk in self._jwks}
 
 
 async def new_signing_key(now: float) -> SigningKey:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _OK = 300
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Server:
     """The server to talk to."""
 

@@ -26,7 +26,7 @@ DEMO_DIRECTORY = Path(".doorstream-demo")
 _NotNegative = Annotated[float, Parameter(validator=Number(gte=0))]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Listen:
     """Where the server listens and what it stands on."""
 
@@ -43,7 +43,7 @@ class Listen:
     system_token_ttl: Annotated[float, Parameter(validator=Number(gt=0))] = 300.0
     "Seconds for which a PDK system token is valid."
     workers: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 1
-    "Worker processes."
+    "Worker processes. With more than one, Socket.IO clients have to use WebSocket only."
     pdk_rate_limits: bool = True
     "Limit PDK's REST and token routes as the vendor does."
     log_json: bool = False

@@ -20,11 +20,16 @@ class Limits:
     max_unsent: int = 1_000_000
     """Bytes written and not yet taken by the client; beyond it the connection is aborted as a slow consumer."""
     low_water: int = 65_536
-    """Unsent bytes below which `drained()` returns."""
+    """Unsent bytes below which `drained()` returns; at most half of `max_unsent` is used."""
     rate: Rate | None = DEFAULT_RATE
     """Inbound frames (polling: packets); beyond it the socket is read more slowly, never refused. None: no limit."""
     close_grace: float = 5.0
     """Seconds a client has to take its last bytes and close; then the connection is aborted."""
+
+    @property
+    def drain_below(self) -> int:
+        """The low-water mark that fits `max_unsent`."""
+        return min(self.low_water, self.max_unsent // 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class Polling:
 
     async def drained(self) -> None:
         """Return when the outbox is below the low-water mark, or the transport is no longer in use."""
-        if self._size > self.limits.low_water:
+        if self._size > self.limits.drain_below:
             if self._waiter is None:
                 self._waiter = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._waiter)

@@ -121,12 +121,12 @@ class WebSocketConnection(asyncio.Protocol):
 
     async def drained(self) -> None:
         """Return when the unsent bytes are below `low_water`, or when the connection has closed."""
-        if self._phase is not Phase.OPEN or self.transport.get_write_buffer_size() <= self._limits.low_water:
+        if self._phase is not Phase.OPEN or self.transport.get_write_buffer_size() <= self._limits.drain_below:
             return
         if self._waiter is None:
             self._waiter = asyncio.get_running_loop().create_future()
             # The transport calls resume_writing only if it has called pause_writing, which this makes it do.
-            self.transport.set_write_buffer_limits(self._limits.low_water, self._limits.low_water)
+            self.transport.set_write_buffer_limits(self._limits.drain_below, self._limits.drain_below)
         await asyncio.shield(self._waiter)
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
@@ -185,7 +185,7 @@ class WebSocketConnection(asyncio.Protocol):
         """Wake those who wait in `drained`."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            self.transport.set_write_buffer_limits(self._limits.max_unsent, self._limits.low_water)
+            self.transport.set_write_buffer_limits(self._limits.max_unsent, self._limits.drain_below)
             waiter.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -278,7 +278,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._gateway.connections += 1
         self._phase = Phase.OPEN
         self._protocol = WebSocketProtocol(self._limits.max_payload)
-        self.transport.set_write_buffer_limits(self._limits.max_unsent, self._limits.low_water)
+        self.transport.set_write_buffer_limits(self._limits.max_unsent, self._limits.drain_below)
         early, self._early = self._early, None
         try:
             self._handler.opened(self)

@@ -89,17 +89,17 @@ class Serving:
                 await _import(services, settings.import_file)
             if settings.demo is not None:
                 await _open_demo(services, settings.demo, exits, is_first=orders.number == 0)
-            yield cls(compose(services), services, admin_key)
+            yield cls(CORS(compose(services)), services, admin_key)
 
 
-def compose(services: Services) -> ASGIApp:
+def compose(services: Services) -> FastAPI:
     """The application of opened services."""
     app = FastAPI(title="doorstream", version=__version__, redoc_url=None)
     problems.install(app)
     _add_own(app, services)
     _add_pdk(app, services)
     _add_health(app, services)
-    return CORS(app)
+    return app
 
 
 def _add_own(app: FastAPI, services: Services) -> None:

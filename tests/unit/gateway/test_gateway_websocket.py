@@ -400,6 +400,15 @@ async def test_a_replay_waits_for_the_client(start: Start) -> None:
     assert handler.codes == [1013]
 
 
+@pytest.mark.parametrize("max_unsent", [0, 1, 5_000, 65_536])
+async def test_a_small_limit_takes_a_smaller_low_water_mark(start: Start, max_unsent: int) -> None:
+    """An example with `--max-payload 1000` accepted connections and then never opened them."""
+    server = await serve(start, Endpoint(Limits(max_unsent=max_unsent)))
+    client = await server.open()
+    client.send("x")
+    assert await client.receive() == "x"
+
+
 async def test_drained_returns_when_the_connection_is_lost(start: Start) -> None:
     endpoint = Endpoint(Limits(max_unsent=100_000, low_water=10_000))
     server = await serve(start, endpoint)

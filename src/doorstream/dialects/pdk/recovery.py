@@ -7,6 +7,7 @@ it stood and what was subscribed. Both are absolute, so they mean the same after
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -95,18 +96,25 @@ class Recovery:
     """Issues and reads ``pid`` and offsets. ``extent()`` gives the first and last sequence to resume from.
 
     The first may be some seconds old: ``forget`` what turns out to be gone, so that a client that comes back for it
-    again is told.
+    again is told. ``nonce`` makes every ``pid`` another one.
     """
 
-    def __init__(self, signer: Signer, epoch: str, extent: Callable[[], tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        signer: Signer,
+        epoch: str,
+        extent: Callable[[], tuple[int, int]],
+        nonce: Callable[[], str] = lambda: secrets.token_hex(4),
+    ) -> None:
         self._signer = signer
         self._epoch = epoch
         self._extent = extent
+        self._nonce = nonce
         self._first = 0
 
     def issue(self, site_id: str, position: Position) -> str:
-        """A ``pid`` for a connection to that site that begins there."""
-        return self._signer.sign(f"{site_id} {position}".encode())
+        """A new ``pid`` for a connection to that site that begins there: a client that had another is not recovered."""
+        return self._signer.sign(f"{site_id} {position} {self._nonce()}".encode())
 
     def forget(self, position: Position) -> None:
         """Resume from nothing before that position any more."""
@@ -154,7 +162,7 @@ class Recovery:
         if not isinstance(pid, str):
             return None
         try:
-            site, _, position = self._signer.verify(pid).decode().partition(" ")
+            site, position, _nonce = self._signer.verify(pid).decode().split(" ")
         except InvalidToken:
             return None
         return Position.parse(position) if site == site_id else None

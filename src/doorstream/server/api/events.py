@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
+import structlog
 from fastapi import APIRouter, Query, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from doorstream import history
 from doorstream.directory import SiteView
 from doorstream.events import InvalidEvent, InvalidPosition, Position
 from doorstream.events.draft import parse_time
-from doorstream.ingest import Invalid, LineReport, Receipt
+from doorstream.ingest import Invalid, LineReport, Receipt, TooMany
 from doorstream.log import MAX_BATCH, PositionGone
 from doorstream.server.api.access import Access
 from doorstream.server.api.problems import Problem
 from doorstream.server.services import Services
 
 MAX_BODY = 8_000_000
+MAX_TOPICS = 100
+"""So many ``topic`` parameters at most."""
+
 _NDJSON = "application/x-ndjson"
+_SEND_MORE = f"send more as {_NDJSON}, line by line"
+_UNSUPPORTED_MEDIA_TYPE = 415
 _BODY = {
     "requestBody": {
         "required": True,
@@ -36,7 +45,10 @@ _BODY = {
     }
 }
 
+_logger = structlog.get_logger(__name__)
 _encode = msgspec.json.Encoder().encode
+
+Topics = Annotated[list[str] | None, Query(max_length=MAX_TOPICS)]
 
 
 def events_router(services: Services, access: Access) -> APIRouter:
@@ -51,12 +63,15 @@ def events_router(services: Services, access: Access) -> APIRouter:
         An event with an ``id`` that was put in before is a duplicate and keeps its first content and position.
         """
         site = access.site(request, site_id, "events:write")
+        _require_uncompressed(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _NDJSON:
-            report = await ingest.put_lines(site_id, site, request.stream())
+            report = await ingest.put_lines(site_id, site, _until_it_ends(request))
             return _json(_report(report, epoch))
         body = await _bounded_body(request)
         try:
             receipts = await _put_body(services, site_id, site, body)
+        except TooMany as error:
+            raise Problem("too-large", f"{error}; {_SEND_MORE}") from None
         except InvalidEvent as error:
             raise Problem("invalid-event", str(error)) from None
         except Invalid as invalid:
@@ -72,7 +87,7 @@ def events_router(services: Services, access: Access) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=history.MAX_LIMIT)] = 100,
         cursor: str | None = None,
         after: str | None = None,
-        topic: Annotated[list[str] | None, Query()] = None,
+        topic: Topics = None,
         device_id: str | None = None,
         holder_id: str | None = None,
         occurred_from: str | None = None,
@@ -85,7 +100,8 @@ def events_router(services: Services, access: Access) -> APIRouter:
         ``topic`` may be repeated and end in ``.*``. Times are milliseconds since 1970 or RFC 3339.
         """
         access.site(request, site_id, "events:read")
-        start = await _start(services, cursor if cursor is not None else after)
+        position = _position(services, cursor if cursor is not None else after)
+        start = position.sequence if position is not None else None
         ascending = after is not None
         query = history.Query(
             site_id=site_id,
@@ -102,6 +118,8 @@ def events_router(services: Services, access: Access) -> APIRouter:
         )
         await index.current()
         page = await index.query(query)
+        if ascending and position is not None:  # after the query: what it found was complete if the position still is
+            await services.log.check_kept(position)
         following = f'"{epoch}.{page.events[-1].sequence}"' if page.more else "null"
         events = b",".join(event.public_json(epoch) for event in page.events)
         return _json(b'{"events":[%b],"next":%b}' % (events, following.encode()))
@@ -115,6 +133,21 @@ async def _put_body(services: Services, site_id: str, site: SiteView, body: byte
     return [await services.ingest.put(site_id, site, body)]
 
 
+def _require_uncompressed(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise HTTPException(_UNSUPPORTED_MEDIA_TYPE, "send the events without a Content-Encoding")
+
+
+async def _until_it_ends(request: Request) -> AsyncIterator[bytes]:
+    """The body as it comes. One that is cut off in the middle ends there: the lines that are complete are kept."""
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect:
+        _logger.info("a client left in the middle of its lines")
+
+
 async def _bounded_body(request: Request) -> bytes:
     """The body, unless it is too large: whoever has more than that uses NDJSON."""
     chunks: list[bytes] = []
@@ -122,7 +155,7 @@ async def _bounded_body(request: Request) -> bytes:
     async for chunk in request.stream():
         size += len(chunk)
         if size > MAX_BODY:
-            raise Problem("too-large", f"at most {MAX_BODY} bytes in one body; send more as {_NDJSON}, line by line")
+            raise Problem("too-large", f"at most {MAX_BODY} bytes in one body; {_SEND_MORE}")
         chunks.append(chunk)
     return b"".join(chunks)
 

@@ -137,6 +137,7 @@ def test_d13_a_pid_without_offset_goes_on_from_its_connection() -> None:
     recovery = Log().recovery
     pid = recovery.issue(SITE, at(10))
     resume = recovery.read({"pid": pid}, SITE)
+    assert resume.pid != pid
     assert (resume.after, resume.skip, resume.topics) == (at(10), 0, None)
     assert recovery.read({"pid": resume.pid}, SITE).after == at(10)
 
