@@ -62,6 +62,16 @@ class SigningKeys:
 
         await self._directory.change_key_ring(_RING, update)
 
+    async def maintain(self, now: float, *, max_age: float, keep: float) -> None:
+        """Rotate a key that is older than ``max_age``, and forget those retired longer ago than ``keep`` (seconds)."""
+        ring = self._directory.key_ring(_RING)
+        if ring is None:
+            return
+        if ring.keys[0].created < now - max_age:
+            await self.rotate(now)
+        if any(key.retired is not None and key.retired < now - keep for key in ring.keys):
+            await self.prune(now - keep)
+
     @property
     def signing(self) -> RSAKey:
         """The key that signs."""

@@ -21,7 +21,16 @@ ALLOWED_HEADERS = (
     "X-SignalR-User-Agent",
     "access-token",
 )
-EXPOSED_HEADERS = ("ETag", "Link", "X-Total-Count", "Retry-After")
+EXPOSED_HEADERS = (
+    "ETag",
+    "Link",
+    "Location",
+    "Retry-After",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "X-Total-Count",
+)
 
 _PREFIX = b"access-control-"
 

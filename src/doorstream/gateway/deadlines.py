@@ -44,10 +44,14 @@ class Deadlines(Generic[T]):
     in it is logged and does not keep the others from their call. Items are told apart by `==` and `hash`.
     """
 
-    __slots__ = ("_clock", "_due", "_queue", "_timer", "delay")
+    __slots__ = ("_clock", "_due", "_queue", "_timer", "delay", "due_at")
+
+    due_at: float
+    """While `due` is called: when its item fell due, which may be a little while ago."""
 
     def __init__(self, delay: float, due: Callable[[T], None], clock: Clock | None = None) -> None:
         self.delay = delay
+        self.due_at = 0.0
         self._due = due
         self._clock = clock
         self._queue: dict[T, float] = {}
@@ -59,14 +63,18 @@ class Deadlines(Generic[T]):
     def __contains__(self, item: T) -> bool:
         return item in self._queue
 
-    def start(self, item: T) -> None:
-        """Let an item fall due `delay` seconds from now; one that waits already waits anew."""
+    def start(self, item: T, since: float | None = None) -> None:
+        """Let an item fall due `delay` seconds from now; one that waits already waits anew.
+
+        `since` counts from another time, so that lateness does not add up over a chain of deadlines; it must not be
+        before that of items started earlier.
+        """
         clock = self._clock
         if clock is None:
             clock = self._clock = asyncio.get_running_loop()
         queue = self._queue
         queue.pop(item, None)
-        when = clock.time() + self.delay
+        when = (clock.time() if since is None else since) + self.delay
         queue[item] = when
         if self._timer is None:
             self._timer = clock.call_at(when, self._fire)
@@ -88,14 +96,15 @@ class Deadlines(Generic[T]):
             return
         self._timer = None
         now = clock.time()
-        expired: list[T] = []
+        expired: list[tuple[T, float]] = []
         for item, when in self._queue.items():
             if when > now + _TOLERANCE:
                 break
-            expired.append(item)
-        for item in expired:
+            expired.append((item, when))
+        for item, _ in expired:
             del self._queue[item]
-        for item in expired:
+        for item, when in expired:
+            self.due_at = when
             try:
                 self._due(item)
             except Exception:

@@ -214,7 +214,7 @@ class EngineIOEndpoint:
                 socket.probe_lost()
 
     def _ping(self, socket: EngineSocket) -> None:
-        self._pong_due.start(socket)
+        self._pong_due.start(socket, since=self._ping_due.due_at)
         socket.ping()
 
     def _silent(self, socket: EngineSocket) -> None:

@@ -37,6 +37,7 @@ _SQLITE_CORRUPT, _SQLITE_NOTADB = 11, 26
 _SCHEMA = files(__package__).joinpath("schema.sql").read_text()
 _APPLY = files(__package__).joinpath("apply.sql").read_text()
 _FIND = files(__package__).joinpath("find.sql").read_text()
+_STATUSES = files(__package__).joinpath("statuses.sql").read_text()
 
 _encode = msgspec.json.Encoder().encode
 
@@ -136,6 +137,10 @@ class Index:
         except sqlite3.Error as error:
             raise self._unreadable(error) from None
 
+    async def statuses(self) -> list[Event]:
+        """The last ``cloudnode.connected`` or ``.disconnected`` of each cloud node."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._statuses)
+
     async def find(self, site_id: str, ids: Sequence[str]) -> dict[str, int]:
         """The first sequences of those of the ids that are kept; raises LogUnavailable."""
         try:
@@ -214,6 +219,10 @@ class Index:
         rows = self._connection().execute(*query.statement()).fetchall()
         events = [Event(json.encode(), sequence, recorded) for sequence, recorded, json in rows[: query.limit]]
         return Page(events, len(rows) > query.limit)
+
+    def _statuses(self) -> list[Event]:
+        rows = self._connection().execute(_STATUSES).fetchall()
+        return [Event(json.encode(), sequence, recorded) for sequence, recorded, json, *_ in rows]
 
     def _find(self, site_id: str, ids: Sequence[str]) -> dict[str, int]:
         return dict(self._connection().execute(_FIND, (_encode(ids).decode(), site_id)).fetchall())

@@ -21,4 +21,6 @@ CREATE INDEX IF NOT EXISTS events_by_id       ON events (id);
 CREATE INDEX IF NOT EXISTS events_by_site     ON events (site, sequence);
 CREATE INDEX IF NOT EXISTS events_by_device   ON events (device, sequence) WHERE device IS NOT NULL;
 CREATE INDEX IF NOT EXISTS events_by_holder   ON events (holder, sequence) WHERE holder IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_of_status   ON events (site, sequence)
+    WHERE topic IN ('cloudnode.connected', 'cloudnode.disconnected');
 CREATE INDEX IF NOT EXISTS events_by_occurred ON events (site, occurred);

@@ -104,13 +104,13 @@ class Ingest:
 
     async def put(self, site_id: str, names: Names, data: bytes) -> Receipt:
         """Keep one event; raises InvalidEvent, StorageFull or LogUnavailable."""
-        self._check_space()
+        self.check_space()
         event = accept(decode_draft(data), site_id=site_id, names=names, new_id=self._new_id())
         return await self._append(site_id, event)
 
     async def put_values(self, site_id: str, names: Names, values: Sequence[Mapping[str, Any]]) -> list[Receipt]:
         """Keep events of our own making (up to 1,000, all or none), in the form put in; raises as ``put``."""
-        self._check_space()
+        self.check_space()
         drafts = [msgspec.convert(value, Draft) for value in values]
         events = [accept(draft, site_id=site_id, names=names, new_id=self._new_id()) for draft in drafts]
         return await self._append_all(site_id, events)
@@ -120,7 +120,7 @@ class Ingest:
 
         Raises InvalidEvent when the text is no array at all, and TooMany for more than 1,000 events.
         """
-        self._check_space()
+        self.check_space()
         events: list[Accepted] = []
         faults: list[Fault] = []
         for at, member in enumerate(members_of(data)):
@@ -160,7 +160,8 @@ class Ingest:
         report.add(await self._append_portion(site_id, portion))
         return report
 
-    def _check_space(self) -> None:
+    def check_space(self) -> None:
+        """Raise StorageFull while events are refused because too little room is left."""
         if self._space is not None:
             self._space.check()
 
@@ -221,7 +222,7 @@ class Ingest:
         """Some lines of a stream: in one commit, but each for itself where that does not work."""
         if not events:
             return []
-        self._check_space()
+        self.check_space()
         try:
             return await self._append_all(site_id, events)
         except _Contended:

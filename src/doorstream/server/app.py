@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
 
 from doorstream import __version__
 from doorstream.auth import Hashes, api_key, hash_secret, new_generation, new_secret
@@ -32,6 +33,7 @@ from doorstream.server.api.access import Access
 from doorstream.server.api.clients import clients_router
 from doorstream.server.api.events import events_router
 from doorstream.server.api.owned import owned_router
+from doorstream.server.api.problems import Problem
 from doorstream.server.api.sites import sites_router
 from doorstream.server.api.stream import stream_router
 from doorstream.server.api.users import members_router, users_router
@@ -46,6 +48,8 @@ _logger = structlog.get_logger(__name__)
 
 _ADMIN = "admin"
 _RECOVERING = b'{"status":"recovering"}'
+_LATER = {"Retry-After": "1", "Connection": "close"}
+_OWN_HEALTH = ("/healthz", "/readyz")
 
 
 class Recovering:
@@ -58,10 +62,12 @@ class Recovering:
         if self.app is not None:
             await self.app(scope, receive, send)
             return
-        status = 200 if scope["path"] == "/healthz" else 503
-        headers = [(b"content-type", b"application/json"), (b"retry-after", b"1"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": _RECOVERING})
+        if scope["path"] in _OWN_HEALTH:
+            status = 200 if scope["path"] == "/healthz" else 503
+            response = Response(_RECOVERING, status, _LATER, "application/json")
+        else:
+            response = Problem("log-unavailable", "the server is starting and reads its log", headers=_LATER).response()
+        await response(scope, receive, send)
 
 
 class Serving:
@@ -96,10 +102,16 @@ def compose(services: Services) -> FastAPI:
     """The application of opened services."""
     app = FastAPI(title="doorstream", version=__version__, redoc_url=None)
     problems.install(app)
+    app.add_exception_handler(ClientDisconnect, _nobody_listens)
     _add_own(app, services)
     _add_pdk(app, services)
     _add_health(app, services)
     return app
+
+
+async def _nobody_listens(_: Request, __: Exception) -> Response:
+    """The client left before its request was complete: nothing was done, and nobody reads this."""
+    return Response(status_code=400)
 
 
 def _add_own(app: FastAPI, services: Services) -> None:
@@ -145,6 +157,7 @@ def _add_health(app: FastAPI, services: Services) -> None:
 
     @app.get("/readyz", tags=["operations"], summary="Whether events are taken and delivered")
     async def readyz() -> dict[str, Any]:
+        services.ingest.check_space()
         extent = await services.log.extent()
         return {
             "status": "ready",

@@ -8,26 +8,33 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import structlog
 
 from doorstream.auth import Auth
 from doorstream.directory import Directory, uuid7
 from doorstream.events import Event
+from doorstream.events.bodies import ConnectionBody
 from doorstream.gateway import Gateway
 from doorstream.history import Index
 from doorstream.ingest import Ingest, SpaceGuard
 from doorstream.ingest.space import default_reserve
 from doorstream.live import Alarms, Hub, Presence
 from doorstream.live.faults import DeliveryFaults
-from doorstream.log import Connection, EventLog, LogUnavailable
-from doorstream.server.settings import Settings
+from doorstream.log import Connection, EventLog, LogError, LogUnavailable
+from doorstream.server.settings import DAY, Settings
 
 _logger = structlog.get_logger(__name__)
+_decode_serial = msgspec.json.Decoder(ConnectionBody).decode
 
 _WARM = 10_000
 """Events that are read into the ring at the start, so that a storm of returning clients costs no reads of the log."""
 
 _EXTENT_EVERY = 30.0
+_KEYS_EVERY = 3600.0
+_KEY_AGE = 90 * DAY
+_CONNECTED = "cloudnode.connected"
+_STATUS = frozenset({_CONNECTED, "cloudnode.disconnected"})
 _RIGHTS = frozenset({"client", "user", "site"})
 
 
@@ -75,6 +82,8 @@ class Services:
         exits.push_async_callback(self.index.stop)
         await self.index.reached(self.hub.sequence)  # from here on it knows the ids that were put in before
         self.ingest = Ingest(self.log, self.index, uuid7, self._space_guard())
+        for event in await self.index.statuses():
+            self._note_status(event)
         self.directory.on_change(self._rights_changed)
         self.directory.start_telling(self._tell)
 
@@ -97,13 +106,27 @@ class Services:
         self._first_kept = extent.first
         start = max(extent.first - 1, extent.last - _WARM)
         hub = Hub(self.log.epoch, start, before_publish=self.alarms.run_due)
-        tail = self.log.tail(self._publisher(hub))
+        publish = self._publisher(hub)
+
+        def receive(event: Event) -> None:
+            if event.topic in _STATUS:
+                self._note_status(event)
+            publish(event)
+
+        tail = self.log.tail(receive)
         await tail.start(start)
         exits.push_async_callback(tail.stop)
         await tail.caught_up()
-        watcher = asyncio.create_task(self._watch_extent(), name="log extent")
-        exits.callback(watcher.cancel)
+        for work in (self._watch_extent(), self._maintain_keys()):
+            exits.callback(asyncio.create_task(work).cancel)
         return hub
+
+    def _note_status(self, event: Event) -> None:
+        """Whether a cloud node is online is what its last event says."""
+        site = self.directory.site(event.site_id)
+        serial = _decode_serial(event.body).serialNumber
+        if site is not None and serial is not None:
+            site.note_status(serial, connected=event.topic == _CONNECTED, occurred=event.occurred)
 
     def _publisher(self, hub: Hub) -> Callable[[Event], None]:
         demo = self.settings.demo
@@ -116,6 +139,13 @@ class Services:
             return None  # somebody else's disk
         path, reserve = self.settings.data_dir, self.settings.min_free
         return SpaceGuard(path, default_reserve(path) if reserve is None else reserve, time.monotonic)
+
+    async def _maintain_keys(self) -> None:
+        """Sign with a new key now and then; tokens of the old ones are known for as long as events are kept (D2)."""
+        while True:
+            await asyncio.sleep(_KEYS_EVERY)
+            with contextlib.suppress(LogError):
+                await self.auth.keys.maintain(self.clock(), max_age=_KEY_AGE, keep=self.settings.retention)
 
     async def _watch_extent(self) -> None:
         while True:

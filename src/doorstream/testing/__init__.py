@@ -2,5 +2,6 @@
 
 from doorstream.testing.events import OTHER_SITE, SITE, KnownNames, make_event
 from doorstream.testing.nats import NatsServer, nats_server
+from doorstream.testing.waiting import until
 
-__all__ = ["OTHER_SITE", "SITE", "KnownNames", "NatsServer", "make_event", "nats_server"]
+__all__ = ["OTHER_SITE", "SITE", "KnownNames", "NatsServer", "make_event", "nats_server", "until"]

@@ -84,6 +84,17 @@ def test_an_item_may_stop_another_that_falls_due_with_it(clock) -> None:
     assert due == ["a", "b"]
 
 
+def test_lateness_does_not_add_up_over_a_chain(clock) -> None:
+    """A ping that went out 5 ms late left 5 ms less than nothing in the official suite, which is that exact."""
+    due: list[float] = []
+    second: Deadlines[str] = Deadlines(0.2, lambda _: due.append(second.due_at), clock)
+    first: Deadlines[str] = Deadlines(0.3, lambda item: second.start(item, since=first.due_at), clock)
+    first.start("a")
+    clock.timers[0].when += 0.05  # the loop was busy
+    clock.turn(1)
+    assert due == pytest.approx([1000.5])
+
+
 def test_an_exception_is_logged_and_the_others_get_their_call(clock, caplog: pytest.LogCaptureFixture) -> None:
     due: list[int] = []
 

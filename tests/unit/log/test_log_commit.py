@@ -76,7 +76,7 @@ async def test_an_array_may_be_empty_and_not_too_long(log):
 @pytest.mark.parametrize("seed", range(4))
 async def test_the_log_has_the_order_of_arrival(log, seed):
     """Singles and arrays, mixed; some arrive together, some while others are written."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
     expected, tasks = [], []
     for number in range(150):
         size = chance.choice([1, 1, 1, 1, 2, 7, 40])

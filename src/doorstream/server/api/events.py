@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ MAX_TOPICS = 100
 _NDJSON = "application/x-ndjson"
 _SEND_MORE = f"send more as {_NDJSON}, line by line"
 _UNSUPPORTED_MEDIA_TYPE = 415
+_INTEGER = re.compile(r"-?[0-9]{1,15}")
 _BODY = {
     "requestBody": {
         "required": True,
@@ -100,9 +102,9 @@ def events_router(services: Services, access: Access) -> APIRouter:
         ``topic`` may be repeated and end in ``.*``. Times are milliseconds since 1970 or RFC 3339.
         """
         access.site(request, site_id, "events:read")
-        position = _position(services, cursor if cursor is not None else after)
-        start = position.sequence if position is not None else None
         ascending = after is not None
+        position = _position(cursor if cursor is not None else after)
+        start = position.sequence if position is not None else None
         query = history.Query(
             site_id=site_id,
             limit=limit,
@@ -118,8 +120,8 @@ def events_router(services: Services, access: Access) -> APIRouter:
         )
         await index.current()
         page = await index.query(query)
-        if ascending and position is not None:  # after the query: what it found was complete if the position still is
-            await services.log.check_kept(position)
+        if position is not None:
+            await _check(services, position, ascending=ascending)
         following = f'"{epoch}.{page.events[-1].sequence}"' if page.more else "null"
         events = b",".join(event.public_json(epoch) for event in page.events)
         return _json(b'{"events":[%b],"next":%b}' % (events, following.encode()))
@@ -160,27 +162,34 @@ async def _bounded_body(request: Request) -> bytes:
     return b"".join(chunks)
 
 
-async def _start(services: Services, text: str | None) -> int | None:
-    """The sequence that a position names; raises Problem or PositionGone."""
-    if text is None:
-        return None
+def _position(text: str | None) -> Position | None:
+    """The position that was given; raises Problem."""
     try:
-        position = Position.parse(text)
+        return Position.parse(text) if text is not None else None
     except InvalidPosition as error:
         raise Problem("invalid-parameter", str(error)) from None
-    first, _ = services.kept()
-    if position.epoch != services.log.epoch or position.sequence < first - 1:
+
+
+async def _check(services: Services, position: Position, *, ascending: bool) -> None:
+    """Raise PositionGone when a page that was just read may lack what stood at its position.
+
+    Asked after the reading, because what is kept may change during it. Whoever goes back in time comes to the end of
+    what is kept sooner or later, and there misses nothing.
+    """
+    if ascending:
+        await services.log.check(position)
+    elif position.epoch != services.log.epoch:
+        first, _ = services.kept()
         raise PositionGone(Position(services.log.epoch, first - 1))
-    return position.sequence
 
 
 def _time(name: str, text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return parse_time(int(text) if text.lstrip("-").isdigit() else text)
-    except InvalidEvent as error:
-        raise Problem("invalid-parameter", f"{name}: {error}") from None
+        return parse_time(int(text) if _INTEGER.fullmatch(text) else text)
+    except InvalidEvent:
+        raise Problem("invalid-parameter", f"{name}: milliseconds since 1970, or an RFC 3339 time") from None
 
 
 def _receipts(receipts: list[Receipt], epoch: str) -> dict[str, Any]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from doorstream.events import InvalidPosition, Position
 from doorstream.live import Entry, Framing, Interest, State, Subscription
 from doorstream.log import PositionGone
 from doorstream.server.api.access import Access
+from doorstream.server.api.events import Topics
 from doorstream.server.api.problems import Problem
 from doorstream.server.services import Services
 
@@ -75,6 +75,8 @@ class SseStream:
         self._subscription = Subscription(services.hub, services.log, self, self)
         if after is not None:
             self._subscription.seek(after)
+        else:
+            self._subscription.hold()  # from here on, so that nothing is missed while the response begins
 
     framing: Framing = staticmethod(unframed)
 
@@ -89,7 +91,7 @@ class SseStream:
 
     def _fall_back(self) -> None:
         """Stop being live: from here on events are read from the ring or the log, as fast as they are taken."""
-        if self._subscription.state is State.LIVE:
+        if self._is_behind and self._subscription.state is State.LIVE:  # it may have caught up in the meantime
             self._subscription.hold()
 
     async def drained(self) -> None:
@@ -116,10 +118,13 @@ class SseStream:
         self._changed.set()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The response's body, until the reader leaves."""
+        """The response's body, until the reader leaves.
+
+        It begins with an id alone, which is no event: a reader that is cut off before its first event resumes too.
+        """
         self._services.presence.enter(self)
         try:
-            yield b": doorstream\n\n"
+            yield b": doorstream\nid: %b\n\n" % str(self._subscription.position).encode()
             self._subscription.follow(self._interest)
             while not self._closed:
                 if not self._unsent:
@@ -150,7 +155,7 @@ def stream_router(services: Services, access: Access) -> APIRouter:
     async def stream(
         site_id: str,
         request: Request,
-        topic: Annotated[list[str] | None, Query()] = None,
+        topic: Topics = None,
         after: str | None = None,
         ticket: str | None = None,
     ) -> StreamingResponse:
