@@ -89,7 +89,7 @@ class NodeClient:
 
 
 @contextlib.asynccontextmanager
-async def node_client(  # noqa: PLR0913 - one parameter for each thing in which programs differ
+async def node_client(
     library: str,
     url: str,
     *,

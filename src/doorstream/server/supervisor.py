@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from doorstream.log import StartError
+from doorstream.log.connection import REQUEST_TIMEOUT
 from doorstream.log.embedded import EmbeddedServer, end_with_parent, lock_data_directory
 from doorstream.server.control import Control, Failed, LogStuck, Orders, Started
 from doorstream.server.settings import Settings
@@ -50,6 +51,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._failure: StartError | None = None
         self._nats: EmbeddedServer | None = None
+        self._nats_since = 0.0
         self._lock = -1
         self._url = ""
 
@@ -58,9 +60,28 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
+        serving = asyncio.create_task(self._serve(), name="serving")
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        serving.cancel()  # wherever it is: whoever presses Ctrl-C during a long start need not wait for its end
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+        if self._failure is not None:
+            raise self._failure
+
+    async def _serve(self) -> None:
+        """Serve until cancelled; raises StartError."""
         self._lock = await lock_data_directory(self._settings.data_dir)
-        listener = _listen(self._settings)
-        self._url = public_url(self._settings, listener.getsockname()[1])
+        try:
+            listener = _listen(self._settings)
+            with listener:
+                self._url = public_url(self._settings, listener.getsockname()[1])
+                await self._keep_all(listener)
+        finally:
+            os.close(self._lock)
+
+    async def _keep_all(self, listener: socket.socket) -> None:
         tasks: list[asyncio.Task[None]] = []
         try:
             nats_url = await self._start_nats()
@@ -70,29 +91,20 @@ class Supervisor:
                 asyncio.create_task(self._keep_worker(number, nats_url, listener), name=f"worker {number}")
                 for number in range(self._settings.workers)
             ]
-            await self._until_stopped(tasks)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # raises: these end by themselves only when something is wrong
         finally:
             await _end(tasks)  # the workers first: they still write
             if self._nats is not None:
                 await self._nats.stop()
-            listener.close()
-            os.close(self._lock)
-        if self._failure is not None:
-            raise self._failure
-
-    async def _until_stopped(self, tasks: list[asyncio.Task[None]]) -> None:
-        stopped = asyncio.create_task(self._stop.wait())
-        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        for task in done:
-            if task is not stopped:
-                task.result()  # raises: these end by themselves only when something is wrong
 
     async def _start_nats(self) -> str:
         if self._settings.nats_url is not None:
             return self._settings.nats_url
         self._nats = EmbeddedServer(self._settings.data_dir, self._lock)
         await self._nats.start()
+        self._nats_since = time.monotonic()
         return self._nats.url
 
     async def _keep_nats(self, nats: EmbeddedServer) -> None:
@@ -104,6 +116,7 @@ class Supervisor:
             await pause.before_next()
             try:
                 await nats.start()
+                self._nats_since = time.monotonic()
             except StartError as error:
                 _logger.error("nats-server does not start", reason=str(error))  # noqa: TRY400 - it is for operators
 
@@ -153,11 +166,23 @@ class Supervisor:
             if isinstance(word, Started) and self._on_started is not None:
                 on_started, self._on_started = self._on_started, None
                 on_started(self._url, word)
-            elif isinstance(word, Failed) and self._on_started is not None:
-                self._failure = StartError(word.reason)
+            elif isinstance(word, Failed):
+                self._failed(word.reason)
             elif isinstance(word, LogStuck) and self._nats is not None:
-                _logger.warning("nats-server does not answer and is restarted")
-                await self._nats.stop()  # its keeper starts it again
+                await self._restart_nats(self._nats)
+
+    def _failed(self, reason: str) -> None:
+        """At the first start that is the end; later there are clients to serve, and it is tried again."""
+        if self._on_started is not None:
+            self._failure = StartError(reason)
+        else:
+            _logger.warning("a worker cannot start yet", reason=reason)
+
+    async def _restart_nats(self, nats: EmbeddedServer) -> None:
+        if time.monotonic() - self._nats_since < REQUEST_TIMEOUT:
+            return  # it takes longer to leave a request unanswered: this is about the one before
+        _logger.warning("nats-server does not answer and is restarted")
+        await nats.stop()  # its keeper starts it again
 
 
 class _Pause:

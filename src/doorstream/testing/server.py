@@ -75,9 +75,9 @@ class Api:
 
     async def id_token(self, client_id: str, secret: str) -> str:
         """The id token for a client's credentials (PDK-1)."""
-        basic = aiohttp.BasicAuth(client_id, secret)
+        basic = {"Authorization": aiohttp.encode_basic_auth(client_id, secret)}
         form = {"grant_type": "client_credentials"}
-        answer = await self.call("POST", "/oauth2/token", data=form, headers={"Authorization": basic.encode()})
+        answer = await self.call("POST", "/oauth2/token", data=form, headers=basic)
         return str(answer["id_token"])
 
     async def system_token(self, client_id: str, secret: str, system_id: str) -> str:
