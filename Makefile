@@ -17,7 +17,7 @@ demo: setup  ## Start doorstream with a simulated building
 
 test: $(VENV)/.development  ## Run all tests (ARGS for pytest)
 	@./tests/clients/install.sh $(CLIENTS)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
 check: $(VENV)/.development  ## Format, lint, types, layers
 	$(BIN)/ruff format --check .

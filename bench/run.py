@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -109,6 +110,9 @@ def report_progress(turn: int, plan: Plan, name: str, row: Row, text: str) -> No
 
 def main() -> int:
     options = arguments()
+    if missing := [program for program in ("cc", "node", "npm") if shutil.which(program) is None]:
+        print(f"the benchmark needs {' and '.join(missing)}", file=sys.stderr)
+        return 2
     plan = QUICK if options.quick else FULL
     if options.runs:
         plan = Plan(**(asdict(plan) | {"runs": options.runs}))
@@ -125,7 +129,7 @@ def main() -> int:
     raw = {row: {name: [asdict(s) for s in samples] for name, samples in by.items()} for row, by in results.items()}
     (BUILD / "results.json").write_text(json.dumps(raw, indent=1))
     if options.output:
-        options.output.write_text(page(rows, results, facts(), runs=plan.runs))
+        options.output.write_text(page(rows, results, facts(), runs=plan.runs, failures=failures))
         print(f"written: {options.output}")
     return 1 if failures else 0
 

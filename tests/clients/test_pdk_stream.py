@@ -23,11 +23,11 @@ ALLOWED, DENIED, OPENED = "device.request.allowed", "device.request.denied", "de
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "4": (SOCKET_IO_4, {}),
-    "4 websocket": (SOCKET_IO_4, {"transports": ["websocket"]}),
-    "4 polling": (SOCKET_IO_4, {"transports": ["polling"]}),
+    "4-websocket": (SOCKET_IO_4, {"transports": ["websocket"]}),
+    "4-polling": (SOCKET_IO_4, {"transports": ["polling"]}),
     "2": (SOCKET_IO_2, {}),
-    "2 websocket": (SOCKET_IO_2, {"transports": ["websocket"]}),
-    "2 polling": (SOCKET_IO_2, {"transports": ["polling"]}),
+    "2-websocket": (SOCKET_IO_2, {"transports": ["websocket"]}),
+    "2-polling": (SOCKET_IO_2, {"transports": ["polling"]}),
     "ws": (PLAIN, {}),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -132,7 +132,7 @@ async def test_events_of_other_systems_stay_there(demo: Demo) -> None:
     assert program.ids == ["other-last"]
 
 
-@pytest.mark.parametrize("kind", ["4", "4 websocket", "4 polling", "2"])
+@pytest.mark.parametrize("kind", ["4", "4-websocket", "4-polling", "2"])
 async def test_acknowledgements(demo: Demo, kind: str) -> None:
     """An emit may ask for one, whatever it emits."""
     async with client(demo, kind, await demo.system_token()) as program:
@@ -150,7 +150,7 @@ async def test_acknowledgements(demo: Demo, kind: str) -> None:
     assert answers[0]["ignored"] == ["door.open"]
 
 
-@pytest.mark.parametrize("kind", ["4", "4 polling", "2"])
+@pytest.mark.parametrize("kind", ["4", "4-polling", "2"])
 async def test_other_namespaces_are_refused(demo: Demo, kind: str) -> None:
     """Properly: the connection goes on."""
     async with client(demo, kind, await demo.system_token(), topics=[ALLOWED]) as program:

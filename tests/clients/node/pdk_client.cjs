@@ -26,9 +26,9 @@ const socket = io(config.address, { forceNew: true, reconnectionDelay: 50, recon
 
 const transport = () => socket.io.engine.transport.name
 
+socket.io.on("open", () => socket.io.engine.on("upgrade", () => tell("upgrade", { transport: transport() })))
 socket.on("connect", () => {
   tell("connect", { id: socket.id, recovered: socket.recovered === true, transport: transport() })
-  socket.io.engine.on("upgrade", () => tell("upgrade", { transport: transport() }))
   if (config.unlessRecovered && socket.recovered) return
   for (const topics of config.subscriptions) socket.emit("subscribeIsolated", { topics })
 })
