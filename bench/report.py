@@ -169,14 +169,15 @@ def page(
     rows: Sequence[Row], results: Results, facts: Mapping[str, str], *, runs: int, failures: Sequence[str] = ()
 ) -> str:
     """The whole of BENCHMARKS.md; ``failures`` are runs that gave no figure."""
-    failed = "\n".join(f"* failed: {' '.join(failure.split())}" for failure in failures)
+    lines = [f"* failed: {' '.join(failure.split())[:300]}\n" for failure in failures]
+    failed = "".join([*lines, "\n"]) if lines else ""
     described = "\n".join(f"* {name}: {value}" for name, value in facts.items())
     method = METHOD.format(runs=runs)
     return (
         "# Benchmarks\n\n"
         "Written by `make bench`; do not edit.\n\n"
         f"{verdict_table(rows, results)}\n\n"
-        f"{failed}{'\n\n' if failed else ''}"
+        f"{failed}"
         f"## Machine and versions\n\n{described}\n\n"
         f"## How it was measured\n\n{method}\n\n"
         f"## All figures\n\n{detail_tables(rows, results)}\n"

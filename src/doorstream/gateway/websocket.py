@@ -103,6 +103,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._limits: Limits = _NO_LIMITS
         self._protocol: WebSocketProtocol | None = None
         self._handler: Handler | None = None
+        # While deciding: the task that waits for the endpoint; while open: the timer of a client that is too fast.
         self._pending: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._full_at = 0.0

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from doorstream.log import Connection, EventLog
 from doorstream.log.embedded import EmbeddedServer, lock_data_directory
 
 
@@ -67,3 +68,23 @@ async def nats_server() -> AsyncIterator[NatsServer]:
                 server.resume()
             await server.terminate()
             os.close(lock)
+
+
+@contextlib.asynccontextmanager
+async def empty_log(connection: Connection) -> AsyncIterator[EventLog]:
+    """A log without events, open.
+
+    nats-server 2.15.1 sometimes (once in 2,000 times) finds in a new stream the messages of one of the same name that
+    was deleted just before: then it is made again.
+    """
+    while True:
+        log = EventLog(connection, retention=86_400)
+        await log.open()
+        if (await log.extent()).last == 0:
+            break
+        await log.close()
+        await connection.api("STREAM.DELETE.EVENTS")
+    try:
+        yield log
+    finally:
+        await log.close()

@@ -67,6 +67,13 @@ def test_the_page_shows_what_falls_short(report) -> None:
     ]
 
 
+def test_the_page_names_the_runs_that_failed(report) -> None:
+    """In one line each, whatever the server said."""
+    page = report.page([row(report, 2)], {}, {}, runs=5, failures=["r on doorstream: it\nfell over"])
+    assert "* failed: r on doorstream: it fell over\n" in page
+    assert "failed" not in report.page([row(report, 2)], {}, {}, runs=5)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.5, "0.5"), (9.99, "9.99"), (123.4, "123"), (14_999, "15.0 k"), (165_432, "165 k"), (3_456_000, "3.46 M")],

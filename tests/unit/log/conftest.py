@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from doorstream.log import Connection, EventLog
+from doorstream.testing import empty_log
 
 
 @pytest.fixture
 async def log(connection: Connection) -> AsyncIterator[EventLog]:
     """An empty log."""
-    log = EventLog(connection, retention=86_400)
-    await log.open()
-    yield log
-    await log.close()
+    async with empty_log(connection) as log:
+        yield log

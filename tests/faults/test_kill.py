@@ -1,0 +1,159 @@
+"""SIGKILL at random moments under load: whatever was acknowledged reaches every client, once and in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import random
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from faults_support import (
+    DENIED,
+    OPENED,
+    Feeder,
+    SocketIOReader,
+    SseReader,
+    check_acknowledged,
+    children_of,
+    difference,
+    event,
+    history,
+    is_running,
+    running,
+    serving,
+    until,
+)
+
+from clients.node_client import FOLDER, SOCKET_IO_4, node_client
+from doorstream.testing.server import Demo, running_demo
+
+KILLS = {"worker": 9, "nats-server": 7, "parent": 5}
+LONGEST_PAUSE = 1.0
+CHILDREN_ARE_GONE_WITHIN = 3.0
+STARTED_WITHIN = 8.0  # less than the patience with a data directory that is in use; it takes 1 s on an idle machine
+PDK_TOPICS = (OPENED, DENIED)
+
+Ids = Callable[[], list[str]]
+
+
+async def kill(demo: Demo, what: str) -> None:
+    """SIGKILL for one of the three; the parent is started again."""
+    if what == "worker":
+        await asyncio.to_thread(demo.kill_worker)
+    elif what == "nats-server":
+        await asyncio.to_thread(demo.kill_nats)
+    else:
+        await asyncio.to_thread(demo.kill)
+        await asyncio.to_thread(demo.start)
+
+
+@contextlib.asynccontextmanager
+async def followers(demo: Demo, token: str) -> AsyncIterator[dict[str, Ids]]:
+    """Clients of every kind, all of them subscribed; gives what each received so far, by its name."""
+    key, site = demo.credentials["admin"]["api_key"], demo.site_id
+    readers = {
+        "SSE": SseReader(demo.url, key, site),
+        "SSE, denied only": SseReader(demo.url, key, site, topics=["device.request.*"]),
+        "raw Socket.IO": SocketIOReader(demo.url, site, token, PDK_TOPICS),
+        "raw Socket.IO with liveEvent": SocketIOReader(demo.url, site, token, [*PDK_TOPICS, "liveEvent"]),
+    }
+    received: dict[str, Ids] = {name: _ids_of(reader) for name, reader in readers.items()}
+    async with contextlib.AsyncExitStack() as exits:
+        for name, options in _programs().items():
+            program = node_client(
+                SOCKET_IO_4, demo.url, token=token, system_id=demo.site_id, topics=PDK_TOPICS, options=options
+            )
+            received[f"socket.io-client, {name}"] = _ids_of(await exits.enter_async_context(program))
+        await exits.enter_async_context(running(*(reader.run() for reader in readers.values())))
+        for number in range(200):  # until all of them follow
+            await demo.api.ingest(site, event(f"begin-{number}", DENIED))
+            await asyncio.sleep(0.1)
+            if all(ids() for ids in received.values()):
+                break
+        yield received
+        for reader in readers.values():
+            if isinstance(reader, SseReader):
+                assert not reader.gaps
+            else:
+                assert not reader.refused
+                assert reader.recovered == reader.opened - 1, "a client was told that it was not recovered"
+                _check_live_events([name for name, _ in reader.events])
+
+
+def _check_live_events(names: list[str]) -> None:
+    """An event that is worth one is followed by its ``liveEvent``, also where a kill came between the two."""
+    if "liveEvent" in names:
+        assert names.count("liveEvent") == names.count(DENIED)
+        assert all(pair[0] == DENIED for pair in itertools.pairwise(names) if pair[1] == "liveEvent")
+
+
+def _programs() -> dict[str, dict[str, list[str]]]:
+    """The options of the unmodified JavaScript clients; none where they are not installed."""
+    if shutil.which("node") is None or not (FOLDER / "node_modules").is_dir():
+        if os.environ.get("CI"):
+            pytest.fail("Node.js and the JavaScript clients are missing: make test installs the clients")
+        return {}
+    return {"default transports": {}, "WebSocket only": {"transports": ["websocket"]}}
+
+
+def _ids_of(reader: SseReader | SocketIOReader | object) -> Ids:
+    return lambda: reader.ids  # type: ignore[attr-defined]
+
+
+async def test_nothing_acknowledged_is_lost_by_21_kills() -> None:
+    """Worker, nats-server and parent are killed while events go in and clients of every kind follow."""
+    seed = os.environ.get("DOORSTREAM_FAULTS_SEED") or os.urandom(4).hex()
+    rng = random.Random(seed)
+    order = [what for what, times in KILLS.items() for _ in range(times)]
+    rng.shuffle(order)
+    story = f"DOORSTREAM_FAULTS_SEED={seed}, {' '.join(order)}"
+    async with running_demo(fixed_port=True) as demo:
+        key, token, site = demo.credentials["admin"]["api_key"], await demo.system_token(), demo.site_id
+        feeders = [Feeder(demo.url, key, site, f"fed-{n}", random.Random(f"{seed} {n}")) for n in range(3)]
+        async with followers(demo, token) as received:
+            feeding = [asyncio.create_task(feeder.run()) for feeder in feeders]
+            for what in order:
+                await asyncio.sleep(rng.uniform(0, LONGEST_PAUSE))
+                await kill(demo, what)
+            for feeder in feeders:
+                feeder.stopping = True
+            await asyncio.wait_for(asyncio.gather(*feeding), 30)
+            log = {each: kept for each, kept in (await history(demo.api, site)).items() if each.startswith("fed-")}
+            await demo.api.ingest(site, event("end", DENIED))
+            with contextlib.suppress(AssertionError):  # who did not get it is told below
+                await until(lambda: all("end" in ids() for ids in received.values()), 20)
+        assert check_acknowledged(feeders, log) > 500, story
+        for name, ids in received.items():
+            topics = {"SSE": None, "SSE, denied only": (DENIED,)}.get(name, PDK_TOPICS)
+            wanted = [each for each, (topic, _) in log.items() if topics is None or topic in topics]
+            got = [each for each in ids() if each.startswith("fed-")]
+            assert got == wanted, f"{story}: {name}: {difference(wanted, got)}"
+        assert "Traceback" not in demo.errors, story
+        assert token not in demo.errors
+
+
+async def test_children_end_with_a_killed_parent(tmp_path: Path) -> None:
+    """No worker and no nats-server stays behind, and the next start on the same data need not wait."""
+    async with serving(tmp_path) as (server, site):
+        feeder = Feeder(server.url, server.key, site, "fed", random.Random(1), pause=0.001)
+        feeding = asyncio.create_task(feeder.run())
+        for target in (100, 200):
+            await until(lambda target=target: len(feeder.acknowledged) > target, 20)
+            children = children_of(server.pid)
+            assert sorted(children.values()) == ["doorstream.server.worker", "nats-server"]
+            assert server.process is not None
+            server.process.kill()
+            server.process.wait()
+            await until(lambda pids=children: not any(map(is_running, pids)), CHILDREN_ARE_GONE_WITHIN)
+            began = time.monotonic()
+            await server.start()
+            assert time.monotonic() - began < STARTED_WITHIN, "it waited for somebody"
+        feeder.stopping = True
+        await asyncio.wait_for(feeding, 20)
+        check_acknowledged([feeder], await history(server.api, site))
