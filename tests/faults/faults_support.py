@@ -154,11 +154,11 @@ class SocketIOReader:
 class Feeder:
     """Puts numbered events in and repeats every request, ids and all, until it is acknowledged."""
 
-    def __init__(self, url: str, key: str, site_id: str, name: str, rng: random.Random, *, pause: float = 0.02) -> None:
+    def __init__(self, url: str, key: str, site_id: str, name: str, *, seed: str = "", pause: float = 0.02) -> None:
         self._url = f"{url}/api/sites/{site_id}/events"
         self._headers = {"X-API-Key": key}
         self._name = name
-        self._rng = rng
+        self._rng = random.Random(f"{seed} {name}")  # noqa: S311 - repeatable on purpose
         self._pause = pause
         self._number = 0
         self.acknowledged: dict[str, str | None] = {}
@@ -171,7 +171,7 @@ class Feeder:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
             while not self.stopping:
                 events = self._events()
-                while not await self._is_acknowledged(session, events):
+                while not await self._is_acknowledged(session, events):  # noqa: ASYNC110 - the server tells by its answer
                     await asyncio.sleep(_REPEAT_AFTER)
                 await asyncio.sleep(self._rng.uniform(0, 2 * self._pause))
 

@@ -27,7 +27,16 @@ _START_PATIENCE = 30.0
 _STOP_PATIENCE = 20.0
 _POLL = 0.01
 _LOW_PORTS = range(20_000, 32_000)
-_PROGRAM = "from doorstream.cli import main; main()"
+_PROGRAM = """
+import json, os
+import msgspec
+import doorstream.cli.serve as command
+from doorstream.cli import main
+
+made, overrides = command._settings, json.loads(os.environ["DOORSTREAM_TEST_SETTINGS"])
+command._settings = lambda *args, **more: msgspec.structs.replace(made(*args, **more), **overrides)
+main()
+"""
 _NATS = "nats-server"
 _WORKER = "doorstream.server.worker"
 
@@ -102,13 +111,16 @@ class Api:
 class Demo:
     """A running ``doorstream demo``: ``credentials`` is its first line (design.md, "Surfaces of our own")."""
 
-    def __init__(self, directory: Path, options: Sequence[str], *, port: int = 0) -> None:
+    def __init__(
+        self, directory: Path, options: Sequence[str], *, port: int = 0, settings: Mapping[str, Any] | None = None
+    ) -> None:
         """Everything is kept in ``directory``. With a port of its own the server can be started again at the same."""
         self.data_directory = directory / "data"
         self._output = directory / "stdout"
         self._errors = directory / "stderr"
         self._options = options
         self._port = port
+        self._settings = settings or {}
         self._process: subprocess.Popen[bytes] | None = None
         self.credentials: dict[str, Any] = {}
 
@@ -141,9 +153,10 @@ class Demo:
         """Start, or start again on the same data; returns when the server answers. Raises ServerFailed."""
         command = [sys.executable, "-c", _PROGRAM, "demo", "--json", "--port", str(self._port)]
         command += ["--data-dir", str(self.data_directory), *self._options]
+        environment = os.environ | {"DOORSTREAM_TEST_SETTINGS": json.dumps(self._settings)}
         with self._output.open("wb") as output, self._errors.open("ab") as errors:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment
             )
         deadline = time.monotonic() + _START_PATIENCE
         while b"\n" not in (line := self._output.read_bytes()):
@@ -204,15 +217,18 @@ class Demo:
 
 
 @contextlib.asynccontextmanager
-async def running_demo(*, fixed_port: bool = False, **options: Any) -> AsyncIterator[Demo]:
+async def running_demo(
+    *, fixed_port: bool = False, settings: Mapping[str, Any] | None = None, **options: Any
+) -> AsyncIterator[Demo]:
     """Run ``doorstream demo`` on a free port and an empty directory, with no simulated events unless ``rate`` is given.
 
     ``options`` are those of the command: ``system_token_ttl=2`` is ``--system-token-ttl 2``, a boolean is a flag.
-    Whoever starts it again needs ``fixed_port``.
+    ``settings`` are fields of ``doorstream.server.settings.Settings`` that no option sets. Whoever starts the server
+    again needs ``fixed_port``.
     """
     arguments = _arguments({"rate": 0, "pdk_rate_limits": False} | options)
     with tempfile.TemporaryDirectory(prefix="doorstream-") as directory:
-        demo = Demo(Path(directory), arguments, port=free_port() if fixed_port else 0)
+        demo = Demo(Path(directory), arguments, port=free_port() if fixed_port else 0, settings=settings)
         try:
             await asyncio.to_thread(demo.start)
             yield demo

@@ -26,6 +26,9 @@ MAX_BODY = 8_000_000
 MAX_TOPICS = 100
 """So many ``topic`` parameters at most."""
 
+_FILTERS = frozenset(
+    ("limit", "cursor", "after", "topic", "device", "holder", "from", "to", "recorded_from", "recorded_to")
+)
 _NDJSON = "application/x-ndjson"
 _SEND_MORE = f"send more as {_NDJSON}, line by line"
 _UNSUPPORTED_MEDIA_TYPE = 415
@@ -90,17 +93,20 @@ def events_router(services: Services, access: Access) -> APIRouter:
         cursor: str | None = None,
         after: str | None = None,
         topic: Topics = None,
-        device_id: str | None = None,
-        holder_id: str | None = None,
-        occurred_from: str | None = None,
-        occurred_to: str | None = None,
+        device: str | None = None,
+        holder: str | None = None,
+        occurred_from: Annotated[str | None, Query(alias="from")] = None,
+        occurred_to: Annotated[str | None, Query(alias="to")] = None,
         recorded_from: str | None = None,
         recorded_to: str | None = None,
     ) -> Response:
         """Events of the site, newest first by position; or with ``after`` those after a position, oldest first.
 
-        ``topic`` may be repeated and end in ``.*``. Times are milliseconds since 1970 or RFC 3339.
+        ``topic`` may be repeated and end in ``.*``; ``device`` and ``holder`` are ids. ``from`` and ``to`` are about
+        ``occurred``, the others about ``recorded``; times are milliseconds since 1970 or RFC 3339. A parameter that
+        is none of these is an error, so that a misspelt filter does not show everything.
         """
+        _require_known(request, _FILTERS)
         access.site(request, site_id, "events:read")
         ascending = after is not None
         position = _position(cursor if cursor is not None else after)
@@ -111,10 +117,10 @@ def events_router(services: Services, access: Access) -> APIRouter:
             before=start if not ascending else None,
             after=start if ascending else None,
             topics=tuple(topic or ()),
-            device_id=device_id,
-            holder_id=holder_id,
-            occurred_from=_time("occurred_from", occurred_from),
-            occurred_to=_time("occurred_to", occurred_to),
+            device_id=device,
+            holder_id=holder,
+            occurred_from=_time("from", occurred_from),
+            occurred_to=_time("to", occurred_to),
             recorded_from=_time("recorded_from", recorded_from),
             recorded_to=_time("recorded_to", recorded_to),
         )
@@ -181,6 +187,12 @@ async def _check(services: Services, position: Position, *, ascending: bool) -> 
     elif position.epoch != services.log.epoch:
         first, _ = services.kept()
         raise PositionGone(Position(services.log.epoch, first - 1))
+
+
+def _require_known(request: Request, known: frozenset[str]) -> None:
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        raise Problem("invalid-parameter", f"{unknown[0]}: there is no such parameter; use {', '.join(sorted(known))}")
 
 
 def _time(name: str, text: str | None) -> int | None:

@@ -1,0 +1,1 @@
+"""Salto KS: SignalR hubs for entries and incidents (seed 003)."""
