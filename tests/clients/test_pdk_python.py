@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 import socketio
@@ -32,7 +33,10 @@ class Program:
     """What somebody writes who has read the vendor's page and knows Python."""
 
     def __init__(self, demo: Demo, topics: list[str], *, renews: bool = True) -> None:
-        self.client = socketio.AsyncClient(reconnection_delay=0.1, reconnection_delay_max=0.3)
+        self.session = aiohttp.ClientSession()  # the library forgets to close its own after a lost connection
+        self.client = socketio.AsyncClient(
+            reconnection_delay=0.1, reconnection_delay_max=0.3, http_session=self.session
+        )
         self.ids: list[str] = []
         self.told: list[str] = []
         self.changed = asyncio.Event()
@@ -69,6 +73,11 @@ class Program:
         self.told.append(what)
         self.changed.set()
 
+    async def end(self) -> None:
+        """Disconnect for good."""
+        await self.client.shutdown()
+        await self.session.close()
+
     async def until(self, condition: Any) -> None:
         """Wait for something to have happened."""
         async with asyncio.timeout(PATIENCE):
@@ -87,7 +96,7 @@ async def program(demo: Demo, token: str, transports: list[str], *topics: str, *
     try:
         yield program
     finally:
-        await program.client.shutdown()
+        await program.end()
 
 
 @every_transport
@@ -151,4 +160,4 @@ async def test_refused(demo: Demo) -> None:
         await running.client.connect(f"{demo.url}?token=forged", transports=["websocket"], wait_timeout=5)
     await running.until(lambda: running.told)
     assert running.told == ["refused: {'message': 'invalid token'}"]
-    await running.client.shutdown()
+    await running.end()

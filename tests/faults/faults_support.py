@@ -212,10 +212,12 @@ def event(event_id: str, topic: str = OPENED, **more: Any) -> dict[str, Any]:
 async def history(api: Api, site_id: str) -> dict[str, tuple[str, str]]:
     """Every event that is kept, in the order of the log: topic and position by id. Fails if one is there twice."""
     found: dict[str, tuple[str, str]] = {}
-    after = {"after": f"{(await api.call('GET', '/readyz'))['epoch']}.0"}
+    path = f"/api/sites/{site_id}/events"
+    newest = (await api.call("GET", path, params={"limit": "1"}))["events"]
+    after = {"after": f"{newest[0]['position'].partition('.')[0]}.0"} if newest else {}
     cursor: dict[str, str] = {}
     while True:
-        page = await api.call("GET", f"/api/sites/{site_id}/events", params=after | cursor | {"limit": "5000"})
+        page = await api.call("GET", path, params=after | cursor | {"limit": "5000"})
         for each in page["events"]:
             assert each["id"] not in found, f"{each['id']} is kept twice: {found[each['id']]} and {each['position']}"
             found[each["id"]] = (each["topic"], each["position"])

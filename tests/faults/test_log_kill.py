@@ -174,7 +174,7 @@ async def test_what_waits_fails_at_once_when_the_server_dies():
     loop = asyncio.get_running_loop()
     async with nats_server() as server, followed_log(server) as (_, log, _got):
         await log.append(event("before"))
-        server.pause()
+        await server.pause()
         waiting = [
             *(asyncio.create_task(log.append(event(f"single-{n}"))) for n in range(40)),
             asyncio.create_task(log.append_batch([event(f"array-{n}") for n in range(500)])),

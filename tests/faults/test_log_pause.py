@@ -16,7 +16,7 @@ async def test_a_server_that_stops_for_three_seconds():
         load = Load(log)
         load.start(singles=20, arrays=2)
         await until(lambda: len(got) > 100)
-        server.pause()
+        await server.pause()
         await asyncio.sleep(3)
         seen = len(got)
         server.resume()
@@ -37,7 +37,7 @@ async def test_everybody_is_answered_in_time_when_the_server_does_not_answer(mon
         stuck = []
         connection.on_stuck(lambda: stuck.append(loop.time()))
         await log.append(event("before"))
-        server.pause()
+        await server.pause()
         started = loop.time()
         results = await asyncio.gather(
             *(log.append(event(f"{n}")) for n in range(3000)),
@@ -56,7 +56,7 @@ async def test_what_a_dead_server_did_not_take_is_not_sent_to_its_successor():
     """More than the sockets hold: the rest waited in nats-py, which sent it after the reconnect."""
     async with nats_server() as server, followed_log(server) as (connection, log, got):
         await log.append(event("before"))
-        server.pause()
+        await server.pause()
         body = b'{"id":"%b","topic":"x.a","siteId":"s","occurred":1,"body":"%b","cloudNode":null,"metadata":null}'
         large = [("s", "x.a", f"large-{n}", body % (b"large-%d" % n, b"x" * 90_000)) for n in range(200)]
         waiting = [asyncio.create_task(log.append_batch(large))]
@@ -81,7 +81,7 @@ async def test_a_server_that_stops_for_longer_than_we_wait_is_given_up_and_found
         await until(lambda: connection.client.stats["reconnects"] == 1 and connection.client.is_connected)
         monkeypatch.setattr(commit_module, "REQUEST_TIMEOUT", 0.5)
         await log.append(event("before"))
-        server.pause()
+        await server.pause()
         waiting = asyncio.create_task(log.append_batch([("s", "x.a", f"{n}", b"x" * 90_000) for n in range(200)]))
         await until(lambda: not connection.client.is_connected, 5)
         assert type((await asyncio.gather(waiting, return_exceptions=True))[0]) is LogUnavailable

@@ -151,6 +151,10 @@ def _add_pdk(app: FastAPI, services: Services) -> None:
 
 
 def _add_health(app: FastAPI, services: Services) -> None:
+    @app.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        return RedirectResponse(f"{app.root_path}/docs")
+
     @app.get("/healthz", tags=["operations"], summary="Whether the process answers")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from doorstream.log import Connection, EventLog
 from doorstream.log.embedded import EmbeddedServer, lock_data_directory
+from doorstream.testing.waiting import until
 
 
 class NatsServer:
@@ -44,13 +45,19 @@ class NatsServer:
         """Start it again, with the same address, credentials and store."""
         await self.embedded.start()
 
-    def pause(self) -> None:
-        """Stop it in the middle of what it does; its sockets stay open."""
+    async def pause(self) -> None:
+        """Stop it in the middle of what it does; its sockets stay open. Returns when all its threads stand still."""
         self.signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.embedded.pid}/task")
+        await until(lambda: all(_state(thread) == "T" for thread in threads.iterdir()))
 
     def resume(self) -> None:
         """Go on after ``pause``."""
         self.signal(signal.SIGCONT)
+
+
+def _state(thread: Path) -> str:
+    return (thread / "stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
 @contextlib.asynccontextmanager

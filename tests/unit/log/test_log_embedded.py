@@ -164,7 +164,7 @@ async def test_stopping_twice_and_before_starting_is_fine(tmp_path):
 async def test_a_server_that_does_not_end_is_killed(monkeypatch):
     monkeypatch.setattr(module, "_STOP_PATIENCE", 0.2)
     async with nats_server() as server:
-        server.pause()
+        await server.pause()
         await server.terminate()
         assert server.embedded.pid is None
 

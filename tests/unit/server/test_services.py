@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from doorstream.auth import Hashes
 from doorstream.directory import SYSTEM
+from doorstream.directory.toml import import_file
 from doorstream.events.entities import CloudNode, Site
 from doorstream.gateway import Gateway
 from doorstream.server.services import Services
@@ -36,6 +38,17 @@ async def test_whether_a_cloud_node_is_online_survives_a_restart(nats_url: str, 
         assert again is not None
         assert again.status_of(NODE) == view.status_of(NODE)
         assert not again.status_of(NODE).connected
+
+
+async def test_the_example_of_an_import_file_works(nats_url: str, tmp_path: Path) -> None:
+    """`examples/building.toml`, which the README names."""
+    example = Path(__file__).parents[3] / "examples/building.toml"
+    async with Services.open(Settings(data_dir=tmp_path), nats_url, Gateway()) as services:
+        hashes = Hashes(services.auth.passwords)
+        assert await import_file(services.directory, example, hashes) == 7
+        assert await import_file(services.directory, example, hashes) == 0
+        assert [site.name for site in services.directory.sites] == ["Workshop"]
+        assert services.auth.check_client("reception", "replace this by something else, long and random")
 
 
 async def test_keys_are_renewed_and_old_ones_known(nats_url: str, tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""Faults on purpose, as ``doorstream demo`` offers them, and idle connections: seen by the real clients."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from pdk_programs import ALLOWED, KINDS, RECOVERING, programs, put
+
+from doorstream.testing.server import running_demo
+
+pytestmark = pytest.mark.node
+
+
+async def test_drop_connections_every() -> None:
+    """Each is cut after that time, again and again, and a recovering client misses nothing for it."""
+    async with running_demo(drop_connections_every=0.8) as demo:
+        token = await demo.system_token()
+        # A transport that is lost while it upgrades needs the client's own time-outs; what is tested is the switch.
+        async with programs(demo, ("4-websocket", "4-polling", "ws"), token, ALLOWED) as running:
+            started = time.monotonic()
+            ids: list[str] = []
+            while time.monotonic() < started + 3.5:
+                ids += await put(demo, f"drop-{len(ids)}")
+                await asyncio.sleep(0.05)
+            for kind in RECOVERING[1:]:
+                assert await running[kind].receives(len(ids)) == ids
+                assert 3 <= len(running[kind].all("disconnect")) <= 5
+            assert running["ws"].all("disconnect")
+
+
+async def test_duplicate_rate_and_delay() -> None:
+    """Every event twice, in order, and so many seconds after it was acknowledged."""
+    async with running_demo(duplicate_rate=1, delay=0.7) as demo:
+        async with programs(demo, ("4-websocket", "2", "ws"), await demo.system_token(), ALLOWED) as running:
+            before = time.monotonic()
+            await put(demo, "dup-1", "dup-2")
+            acknowledged = time.monotonic() - before
+            for client in running.values():
+                assert await client.receives(4) == ["dup-1", "dup-1", "dup-2", "dup-2"]
+            assert time.monotonic() - before >= 0.7
+            assert acknowledged < 0.7
+        assert "Traceback" not in demo.errors
+
+
+async def test_idle_clients_stay_connected() -> None:
+    """Through many heartbeats, which go in opposite directions in the two versions of Engine.IO."""
+    async with running_demo(settings={"ping_interval": 0.3, "ping_timeout": 0.6}) as demo:
+        async with programs(demo, KINDS, await demo.system_token(), ALLOWED, beat=300) as running:
+            await asyncio.sleep(2.5)
+            await put(demo, "idle-1")
+            for kind, client in running.items():
+                assert await client.receives(1) == ["idle-1"], kind
+                assert not client.all("disconnect"), kind
+                assert len(client.all("connect")) == 1, kind
+            beats = [item for item in running["ws"].all("packet") if item["packet"] == "3"]
+            assert len(beats) >= 5
+        assert "Traceback" not in demo.errors
