@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
+from starlette.responses import RedirectResponse
 
 from doorstream import __version__
 from doorstream.auth import Hashes, api_key, hash_secret, new_generation, new_secret
@@ -153,7 +154,7 @@ def _add_pdk(app: FastAPI, services: Services) -> None:
 def _add_health(app: FastAPI, services: Services) -> None:
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
-        return RedirectResponse(f"{app.root_path}/docs")
+        return RedirectResponse("/docs")
 
     @app.get("/healthz", tags=["operations"], summary="Whether the process answers")
     async def healthz() -> dict[str, str]:
