@@ -23,6 +23,7 @@ from doorstream.testing.server import Api, free_port
 COMMAND = str(Path(sys.executable).with_name("doorstream"))
 OPENED, DENIED, OWN = "device.input.dps.opened", "device.request.denied", "x.fault.test"
 TOPICS = (OPENED, DENIED, OWN)
+PDK_TOPICS = (OPENED, DENIED)
 _AWAY = (aiohttp.ClientError, OSError, TimeoutError)
 _DIAL_AGAIN = 0.05
 _REPEAT_AFTER = 0.05

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from faults_support import (
     DENIED,
-    OPENED,
+    PDK_TOPICS,
     Feeder,
     SocketIOReader,
     SseReader,
@@ -37,7 +37,6 @@ KILLS = {"worker": 9, "nats-server": 7, "parent": 5}
 LONGEST_PAUSE = 1.0
 CHILDREN_ARE_GONE_WITHIN = 3.0
 STARTED_WITHIN = 8.0  # less than the patience with a data directory that is in use; it takes 1 s on an idle machine
-PDK_TOPICS = (OPENED, DENIED)
 
 Ids = Callable[[], list[str]]
 

@@ -44,13 +44,18 @@ class Load:
 
     async def _singles(self):
         while not self._ending:
-            one = f"single-{next(self._numbers)}"
-            while True:
-                try:
-                    self.acknowledged[one] = (await self._log.append(event(one))).sequence
-                    break
-                except LogUnavailable:
-                    await self._failed()
+            await self._single(f"single-{next(self._numbers)}")
+
+    async def _single(self, one):
+        while True:
+            try:
+                stored = await self._log.append(event(one))
+            except LogUnavailable:
+                self.failures += 1
+                await asyncio.sleep(0.01)
+            else:
+                self.acknowledged[one] = stored.sequence
+                return stored
 
     async def _arrays(self, size):
         while not self._ending:
@@ -61,17 +66,12 @@ class Load:
                     self.acknowledged.update(zip(ids, (place.sequence for place in stored), strict=True))
                     break
                 except LogUnavailable:
-                    await self._failed()
+                    self.failures += 1
+                    await asyncio.sleep(0.01)
                 except DuplicateId:  # the first attempt was stored, though its answer was lost
                     for one in ids:
-                        stored_one = await self._log.append(event(one))
-                        assert stored_one.duplicate, "half an array was stored"
-                        self.acknowledged[one] = stored_one.sequence
+                        assert (await self._single(one)).duplicate, "half an array was stored"
                     break
-
-    async def _failed(self):
-        self.failures += 1
-        await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

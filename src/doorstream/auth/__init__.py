@@ -1,5 +1,6 @@
 """Credentials in, ``Principal`` out: JWT, API keys, passwords, scopes and site roles."""
 
+from doorstream.auth.access_tokens import ACCESS_TTL, FULL_ACCESS, OFFLINE_ACCESS, AccessToken, AccessTokens, stands
 from doorstream.auth.credentials import (
     ApiKey,
     Passwords,
@@ -13,6 +14,7 @@ from doorstream.auth.credentials import (
     parse_api_key,
 )
 from doorstream.auth.errors import AuthError, InvalidCredentials, InvalidToken, NotPermitted
+from doorstream.auth.external import ExternalIssuer, ExternalTokens
 from doorstream.auth.hashes import Hashes
 from doorstream.auth.keys import ALGORITHM, SigningKeys
 from doorstream.auth.principal import Principal, of_client, of_user
@@ -23,13 +25,20 @@ from doorstream.auth.tokens import TOKEN_TTL, SystemToken, Tokens
 from doorstream.directory import SCOPES
 
 __all__ = [
+    "ACCESS_TTL",
     "ALGORITHM",
+    "FULL_ACCESS",
+    "OFFLINE_ACCESS",
     "SCOPES",
     "TICKET_TTL",
     "TOKEN_TTL",
+    "AccessToken",
+    "AccessTokens",
     "ApiKey",
     "Auth",
     "AuthError",
+    "ExternalIssuer",
+    "ExternalTokens",
     "Hashes",
     "InvalidCredentials",
     "InvalidToken",
@@ -51,4 +60,5 @@ __all__ = [
     "of_client",
     "of_user",
     "parse_api_key",
+    "stands",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 
+from doorstream.auth.access_tokens import ACCESS_TTL, AccessTokens
 from doorstream.auth.credentials import Passwords, matches_secret, parse_api_key
 from doorstream.auth.errors import InvalidCredentials
 from doorstream.auth.keys import SigningKeys, new_signing_key
@@ -13,7 +14,7 @@ from doorstream.auth.signing import Signer
 from doorstream.auth.tickets import Tickets
 from doorstream.auth.tokens import TOKEN_TTL, Tokens
 from doorstream.directory import Directory
-from doorstream.events.entities import Client, Secret, SigningKey
+from doorstream.events.entities import Client, Secret, SigningKey, User
 
 _BEARER = "bearer "
 _NO_SECRET = "0" * 64  # the hash of nothing: compared with where the client is unknown
@@ -32,12 +33,14 @@ class Auth:
         *,
         issuer: str,
         system_token_ttl: float = TOKEN_TTL,
+        access_token_ttl: float = ACCESS_TTL,
         make_key: Callable[[float], Awaitable[SigningKey]] = new_signing_key,
     ) -> None:
         self._directory = directory
         self.issuer = issuer
         self.keys = SigningKeys(directory, make_key)
         self.tokens = Tokens(self.keys, directory, issuer=issuer, system_token_ttl=system_token_ttl)
+        self.access = AccessTokens(self.keys, directory, issuer=issuer, ttl=access_token_ttl)
         self.passwords = Passwords()
         self._secret = b""
         self._principals: dict[str, tuple[Client, Principal]] = {}
@@ -84,6 +87,17 @@ class Auth:
         if client is None or client.disabled or not matches:
             raise InvalidCredentials
         return client
+
+    async def check_user(self, username: str, password: str) -> User:
+        """The user of that name, if the password is their own and they are not disabled; raises InvalidCredentials.
+
+        Takes as long for an unknown user as for a wrong password.
+        """
+        user = self._directory.user_named(username)
+        matches = await self.passwords.matches(password, user.password_hash if user is not None else None)
+        if user is None or user.disabled or not matches:
+            raise InvalidCredentials
+        return user
 
     def principal(self, client: Client) -> Principal:
         """The principal that a client is."""

@@ -13,14 +13,13 @@ from typing import NamedTuple
 from doorstream.directory.errors import Conflict
 from doorstream.directory.mirror import Mirror
 from doorstream.directory.records import Value, encode
-from doorstream.log import ApiError, Connection, LogUnavailable, Message, Record, StorageFull, Stream
+from doorstream.log import ApiError, Connection, LogUnavailable, Message, Record, Stream
 
 BUCKET = "doorstream"
 _PREFIX = f"$KV.{BUCKET}."
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 _OPERATION = "KV-Operation"
 _WRONG_LAST_SEQUENCE = (10071, 10164)
-_NO_ROOM = (10002, 10023, 10047, 10077)
 _PATIENCE = 10.0
 
 
@@ -71,15 +70,14 @@ class Store:
     async def write(self, changes: Sequence[Change]) -> None:
         """Store up to 1,000 changes, all or none, and wait until the mirror has them.
 
-        Raises Conflict when a key has another revision than expected, LogUnavailable when nothing is known.
+        Raises Conflict when a key has another revision than expected, LogUnavailable when nothing is known, and
+        StorageFull.
         """
         try:
             stored = await self._stream.commit.append_batch([_message(change) for change in changes])
         except ApiError as error:
             if error.code in _WRONG_LAST_SEQUENCE:
                 raise Conflict from None
-            if error.code in _NO_ROOM:
-                raise StorageFull(str(error)) from None
             raise
         if stored:
             await self._wait_for(stored[-1].sequence)

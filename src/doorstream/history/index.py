@@ -35,11 +35,16 @@ _INLINE_IDS = 16
 _SQLITE_CORRUPT, _SQLITE_NOTADB = 11, 26
 
 _SCHEMA = files(__package__).joinpath("schema.sql").read_text()
-_APPLY = files(__package__).joinpath("apply.sql").read_text()
+_INSERT = files(__package__).joinpath("insert.sql").read_text()
 _FIND = files(__package__).joinpath("find.sql").read_text()
 _STATUSES = files(__package__).joinpath("statuses.sql").read_text()
 
 _encode = msgspec.json.Encoder().encode
+
+
+Row = tuple[int, str, str, str, int, int, str | None, str | None, str]
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERTS = {size: f"{_INSERT} VALUES {', '.join([_ROW] * size)}" for size in (256, 64, 16, 4, 1)}
 
 
 class _Concerned(msgspec.Struct):
@@ -275,7 +280,7 @@ class Index:
     async def _apply(self, events: list[Event], applied: int) -> None:
         rows = [_row(event) for event in events]
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writer, self._write, _encode(rows) if rows else b"", applied)
+        await loop.run_in_executor(self._writer, self._write, rows, applied)
         self.applied = applied
         if applied >= self._mark[0]:
             self._note_completeness(self._mark[1])
@@ -293,14 +298,13 @@ class Index:
         self._complete_at = now if when is None else when
         self._mark = (self._hub.sequence, now)
 
-    def _write(self, rows: bytes, applied: int) -> None:
+    def _write(self, rows: list[Row], applied: int) -> None:
         if self._identity() != self._file:
             raise _FileGone("the file is gone")
         connection = self._connection()
         connection.execute("BEGIN")
         try:
-            if rows:
-                connection.execute(_APPLY, (rows.decode(),))
+            _insert(connection, rows)
             connection.execute("UPDATE progress SET applied = ?", (applied,))
             connection.execute("COMMIT")
         except BaseException:
@@ -339,9 +343,18 @@ def _is_damage(error: sqlite3.Error) -> bool:
     return code in (_SQLITE_CORRUPT, _SQLITE_NOTADB) or str(error).startswith(("no such ", "table events has "))
 
 
-def _row(event: Event) -> list[Any]:
+def _insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
+    """Many rows with one statement: SQLite then works for a while without holding Python's interpreter lock."""
+    at = 0
+    for size, statement in _INSERTS.items():
+        while len(rows) - at >= size:
+            connection.execute(statement, [value for row in rows[at : at + size] for value in row])
+            at += size
+
+
+def _row(event: Event) -> Row:
     concerned = _decode_concerned(event.body)
-    return [
+    return (
         event.sequence,
         event.site_id,
         event.id,
@@ -351,4 +364,4 @@ def _row(event: Event) -> list[Any]:
         concerned.deviceId if isinstance(concerned.deviceId, str) else None,
         concerned.holderId if isinstance(concerned.holderId, str) else None,
         event.json.decode(),
-    ]
+    )

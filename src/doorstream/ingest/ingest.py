@@ -104,7 +104,7 @@ class Ingest:
 
     async def put(self, site_id: str, names: Names, data: bytes) -> Receipt:
         """Keep one event; raises InvalidEvent, StorageFull or LogUnavailable."""
-        self.check_space()
+        self.check_space(len(data))
         event = accept(decode_draft(data), site_id=site_id, names=names, new_id=self._new_id())
         return await self._append(site_id, event)
 
@@ -120,7 +120,7 @@ class Ingest:
 
         Raises InvalidEvent when the text is no array at all, and TooMany for more than 1,000 events.
         """
-        self.check_space()
+        self.check_space(len(data))
         events: list[Accepted] = []
         faults: list[Fault] = []
         for at, member in enumerate(members_of(data)):
@@ -160,10 +160,10 @@ class Ingest:
         report.add(await self._append_portion(site_id, portion))
         return report
 
-    def check_space(self) -> None:
-        """Raise StorageFull while events are refused because too little room is left."""
+    def check_space(self, size: int = 0) -> None:
+        """Raise StorageFull while events (of that many bytes) are refused because too little room is left."""
         if self._space is not None:
-            self._space.check()
+            self._space.check(size)
 
     async def _known(self, site_id: str, ids: Sequence[str]) -> dict[str, int]:
         """The places of those ids that are known to be kept; raises LogUnavailable while that cannot be known."""
@@ -222,7 +222,7 @@ class Ingest:
         """Some lines of a stream: in one commit, but each for itself where that does not work."""
         if not events:
             return []
-        self.check_space()
+        self.check_space(sum(len(event.json) for event in events))
         try:
             return await self._append_all(site_id, events)
         except _Contended:

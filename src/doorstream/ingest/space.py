@@ -13,6 +13,7 @@ from doorstream.log import StorageFull
 
 _MEGABYTE = 1_000_000
 _CHECK_EVERY = 0.2
+_CHECK_AFTER = _MEGABYTE
 
 
 def default_reserve(path: Path) -> int:
@@ -29,14 +30,16 @@ class SpaceGuard:
         self._reserve = reserve
         self._monotonic = monotonic
         self._checked = float("-inf")
+        self._taken = 0
         self._enough = True
 
-    def check(self) -> None:
-        """Raise StorageFull when too little is free. Cheap enough for every request."""
+    def check(self, size: int = 0) -> None:
+        """Raise StorageFull when too little is free to take that many bytes. Cheap enough for every request."""
         now = self._monotonic()
-        if now - self._checked >= _CHECK_EVERY:
+        self._taken += size
+        if now - self._checked >= _CHECK_EVERY or self._taken >= _CHECK_AFTER:
             status = os.statvfs(self._path)
             self._enough = status.f_frsize * status.f_bavail > self._reserve
-            self._checked = now
+            self._checked, self._taken = now, 0
         if not self._enough:
             raise StorageFull("the disk is nearly full: events are refused until there is room again")

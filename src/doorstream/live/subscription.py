@@ -107,7 +107,7 @@ class Subscription:
 
     def hold(self) -> None:
         """Stop delivering and stay at the position; what was published before is still written."""
-        if self.state in (State.IDLE, State.LIVE):
+        if self.state is State.IDLE:
             self._cursor = self._hub.sequence
         self._leave()
         if not self._is_closed():

@@ -17,7 +17,7 @@ import structlog
 
 from doorstream.log.client import publish_command, status_of
 from doorstream.log.connection import REQUEST_TIMEOUT, Connection
-from doorstream.log.errors import ApiError, DuplicateId, LogUnavailable
+from doorstream.log.errors import ApiError, DuplicateId, LogError, LogUnavailable, StorageFull
 
 _logger = structlog.get_logger(__name__)
 
@@ -29,6 +29,8 @@ MAX_BATCH = 1000
 _DUPLICATE_IN_BATCH = 10201
 _TOO_LARGE = 10054
 _NOT_NOW = 503
+_REPEATABLE = (10176, 10210)  # a batch that got lost on the way, as on a disk that is full, and too many open batches
+_NO_ROOM = (10002, 10023, 10047, 10077)
 _SWEEP = 0.5
 
 
@@ -83,6 +85,7 @@ class GroupCommit:
     """The only writer to one stream from this process.
 
     Every append is answered once it is durable. One that gets no answer fails with LogUnavailable: it may be stored.
+    StorageFull means that the server has no room for it.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -195,7 +198,7 @@ class GroupCommit:
         self._singles_in_flight -= 1
         try:
             answer = answered.result()
-        except (ApiError, LogUnavailable) as error:
+        except LogError as error:
             _fail(item, error)
         else:
             _succeed(item, [Stored(answer.seq, answer.duplicate)])
@@ -205,7 +208,7 @@ class GroupCommit:
             first = await self._commit([message for item in items for message in item.messages])
         except DuplicateId as error:
             await self._write_apart(items, error)
-        except (ApiError, LogUnavailable) as error:
+        except LogError as error:
             for item in items:
                 _fail(item, error)
         else:
@@ -273,10 +276,8 @@ class GroupCommit:
         refusal = answer.error
         if refusal is None:
             waiting[0].set_result(answer)
-        elif refusal.code == _NOT_NOW:
-            waiting[0].set_exception(LogUnavailable(refusal.description))
         else:
-            waiting[0].set_exception(ApiError(refusal.err_code, refusal.description))
+            waiting[0].set_exception(_error_of(refusal))
 
     def _fail_sent(self) -> None:
         """The connection is gone: nobody will answer what was sent over it."""
@@ -300,6 +301,14 @@ class GroupCommit:
                     self._connection.report_stuck()
             while self._waiting and self._waiting[0].since < now - REQUEST_TIMEOUT:
                 _fail(self._waiting.popleft(), LogUnavailable("too many events wait to be stored"))
+
+
+def _error_of(refusal: _Refusal) -> LogError:
+    if refusal.err_code in _NO_ROOM:
+        return StorageFull(refusal.description)
+    if refusal.code == _NOT_NOW or refusal.err_code in _REPEATABLE:
+        return LogUnavailable(refusal.description)
+    return ApiError(refusal.err_code, refusal.description)
 
 
 _NOBODY = _Ack(error=_Refusal(_NOT_NOW, description="JetStream does not answer"))

@@ -14,18 +14,21 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse
 
 from doorstream import __version__
-from doorstream.auth import Hashes, api_key, hash_secret, new_generation, new_secret
+from doorstream.auth import ExternalTokens, Hashes, api_key, hash_secret, new_generation, new_secret
 from doorstream.dialects.pdk.limits import UNLIMITED, Limits
 from doorstream.dialects.pdk.recovery import Recovery
 from doorstream.dialects.pdk.rest import Pdk, pdk_router
 from doorstream.dialects.pdk.routes import PATH as PDK_PATH
 from doorstream.dialects.pdk.routes import Stream
+from doorstream.dialects.salto.messages import Shapes
+from doorstream.dialects.salto.routes import Stream as SaltoStream
 from doorstream.directory import SYSTEM, AlreadyExists, InvalidEntity
 from doorstream.directory.toml import import_file
 from doorstream.events.entities import ALL_SITES, Client
 from doorstream.gateway import Gateway
 from doorstream.gateway.cors import CORS
 from doorstream.gateway.engineio import EngineOptions
+from doorstream.gateway.signalr import HubOptions
 from doorstream.log import StartError
 from doorstream.protocols.engineio import Timing
 from doorstream.server import demo
@@ -106,6 +109,7 @@ def compose(services: Services) -> FastAPI:
     app.add_exception_handler(ClientDisconnect, _nobody_listens)
     _add_own(app, services)
     _add_pdk(app, services)
+    _add_salto(app, services)
     _add_health(app, services)
     return app
 
@@ -149,6 +153,28 @@ def _add_pdk(app: FastAPI, services: Services) -> None:
     interval, timeout = round(settings.ping_interval * 1000), round(settings.ping_timeout * 1000)
     options = EngineOptions(timing=Timing(ping_interval=interval, ping_timeout=timeout))
     app.mount(PDK_PATH.rstrip("/"), stream.mount(services.gateway, options, settings.connect_timeout))
+
+
+def _add_salto(app: FastAPI, services: Services) -> None:
+    """Salto KS's hubs and the lists beside them; its token route is the one of all dialects (D14)."""
+    settings, auth, directory = services.settings, services.auth, services.directory
+    external = settings.salto_identity
+    tokens = auth.access if external is None else ExternalTokens(external, directory)
+    stream = SaltoStream(
+        hub=services.hub,
+        log=services.log,
+        index=services.index,
+        directory=directory,
+        tokens=tokens,
+        alarms=services.alarms,
+        presence=services.presence,
+        shapes=Shapes(directory.site, round(settings.retention)),
+        clock=services.clock,
+        close_at_expiry=settings.salto_close_at_expiry,
+        drop_after=settings.demo.drop_connections_every if settings.demo is not None else None,
+    )
+    for path, negotiation in stream.mount(services.gateway, HubOptions(), auth.signer("signalr")).items():
+        app.mount(path, negotiation)
 
 
 def _add_health(app: FastAPI, services: Services) -> None:

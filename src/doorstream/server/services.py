@@ -74,6 +74,7 @@ class Services:
             self.directory,
             issuer=self.settings.public_url or "",
             system_token_ttl=self.settings.system_token_ttl,
+            access_token_ttl=self.settings.salto_token_ttl,
         )
         await self.auth.open(self.clock())
         self.hub = await self._open_hub(exits)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from doorstream.auth import ACCESS_TTL, ExternalIssuer
+
 DAY = 86_400.0
 
 
@@ -48,6 +50,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ping_timeout: float = 20.0
     connect_timeout: float = 45.0
     pdk_rate_limits: bool = True
+    salto_token_ttl: float = ACCESS_TTL
+    salto_close_at_expiry: bool = False
+    """Close a Salto KS hub when its token expires, so that clients come back with another (D8)."""
+    salto_identity: ExternalIssuer | None = None
+    """The identity server whose tokens the Salto KS dialect takes; None: doorstream's own."""
     allowed_origins: tuple[str, ...] = ()
     """Origins whose pages may use a cookie; credentials in headers and queries work from any origin (D11)."""
     log_json: bool = False

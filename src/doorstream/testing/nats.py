@@ -72,7 +72,8 @@ async def nats_server() -> AsyncIterator[NatsServer]:
             yield server
         finally:
             if server.embedded.pid is not None:
-                server.resume()
+                with contextlib.suppress(ProcessLookupError):  # it may have just died
+                    server.resume()
             await server.terminate()
             os.close(lock)
 

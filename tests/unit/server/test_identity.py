@@ -95,7 +95,7 @@ async def test_pdk_01_wrong_basic_is_not_made_good_by_the_form(world: World):
 async def test_pdk_01_bad_requests(world: World):
     panel = {"authorization": basic("panel", SECRET)}
     assert is_error(await grant(world, "", **panel), "invalid_request")
-    assert is_error(await grant(world, "grant_type=password", **panel), "unsupported_grant_type")
+    assert is_error(await grant(world, "grant_type=implicit", **panel), "unsupported_grant_type")
     assert is_error(await grant(world, f"{GRANT}&{GRANT}", **panel), "invalid_request")
     assert is_error(await _raw(world, b"\xff\xfe"), "invalid_request")
     assert is_error(await grant(world, "{}", **panel, content_type="application/json"), "invalid_request")

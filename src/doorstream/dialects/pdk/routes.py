@@ -85,20 +85,26 @@ class PdkConnection(SocketIOHandler):
 
     def connecting(self, connect: Connect) -> Accept | ConnectError | Awaitable[Accept | ConnectError | None]:
         """Judge the token (of whatever age, D2), and find out where a returning client goes on (D13)."""
-        stream, request = self._stream, self.socket.request
-        self._client = Session(stream.auth.tokens.check_system_token)  # one that left may come back on the same socket
-        self._resume = None
         try:
-            token = self._client.authenticate(request.get("token") or "", request.get("systemId"), stream.clock())
+            token = self._authenticated(connect.raw)
         except Refused as refused:
             return ConnectError(str(refused))
-        self._recovers = recovers(request, connect.raw, self.socket.version)
+        self._resume = None
         if not self._recovers:
             return {"sid": new_sid()}
         payload = connect.auth or {}
-        if stream.recovery.is_ahead(payload, token.site_id):
+        if self._stream.recovery.is_ahead(payload, token.site_id):
             return self._accept_ahead(token, payload)
         return self._accept(token, payload, None)
+
+    def _authenticated(self, raw: str) -> SystemToken:
+        """Judge the credentials of the request, or those of a client that left and comes back on the same socket."""
+        stream, request, known = self._stream, self.socket.request, self._client.token
+        if known is None:
+            self._recovers = recovers(request, raw, self.socket.version)
+            return self._client.authenticate(request.get("token") or "", request.get("systemId"), stream.clock())
+        self._client = Session(stream.auth.tokens.check_system_token)
+        return self._client.readmit(known, stands=stream.auth.tokens.stands(known))
 
     def _accept(self, token: SystemToken, payload: Mapping[str, Any], last: int | None) -> Accept:
         recovery = self._stream.recovery
@@ -120,7 +126,7 @@ class PdkConnection(SocketIOHandler):
         """Begin to follow."""
         del namespace
         stream, resume = self._stream, self._resume
-        self.socket.request = _FORGOTTEN  # with its token it is a fifth of what an idle connection costs
+        self.socket.request = _FORGOTTEN  # with its token it is a quarter of what an idle connection costs
         self._subscription = Subscription(stream.hub, stream.log, self.socket, self)
         self._resume = None
         stream.presence.enter(self)

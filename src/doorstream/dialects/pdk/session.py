@@ -122,12 +122,20 @@ class Session:
         if not token:
             raise Refused("a system token is required")
         try:
-            self.token = self._check_token(token, now)
+            found = self._check_token(token, now)
         except InvalidToken:
             raise Refused("invalid token") from None
-        if system_id is not None and system_id.lower() != self.token.site_id:
+        if system_id is not None and system_id.lower() != found.site_id:
             raise Refused("the token belongs to another system")
-        return self.token
+        self.token = found
+        return found
+
+    def readmit(self, token: SystemToken, *, stands: bool) -> SystemToken:
+        """Take a client that was connected with that token before, if it ``stands``; raises Refused."""
+        if not stands:
+            raise Refused("invalid token")
+        self.token = token
+        return token
 
     def connected(self, resume: Resume | None, *, behind: bool, now: float) -> list[Command]:
         """The client has its answer. ``behind``: there are events after the position that it resumes from."""

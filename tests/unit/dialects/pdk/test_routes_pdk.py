@@ -262,6 +262,7 @@ async def test_connects_subscribes_and_follows(world: World) -> None:
     world.happen(site_id=OTHER)
     await turn()
     assert client.events == [1]
+    assert "token" not in str(client.socket.request)  # nobody finds it in the memory of an idle connection
     client.cut()
     assert len(world.presence) == 0
     assert not world.hub._sites
@@ -289,10 +290,12 @@ async def test_socketio_4_is_connected_without_asking(world: World) -> None:
 
 
 async def test_a_client_that_left_may_come_back_on_its_socket(world: World) -> None:
-    """It starts anew: what it had subscribed before is forgotten."""
+    """With the token that it has by now, but else anew: what it had subscribed before is forgotten."""
     client = await world.connect()
     await client.subscribe(ALLOWED)
+    await client.renew(NOW + 900)
     client.say("1")
+    world.now = NOW + 600
     client.say("0")
     await turn()
     await client.subscribe(OPENED)
@@ -300,6 +303,19 @@ async def test_a_client_that_left_may_come_back_on_its_socket(world: World) -> N
     world.happen(OPENED)
     await turn()
     assert client.events == [2]
+
+
+async def test_a_client_that_left_may_not_come_back_once_revoked(world: World) -> None:
+    """Nor does one that was refused get in by asking again."""
+    client = await world.connect()
+    client.say("1")
+    world.revoked.add("client")
+    client.say("0")
+    foreign = world.open(f"systemId={OTHER}&{JS_QUERY}")
+    foreign.say("0")
+    foreign.say("0")
+    for line in (client.socket.lines[-1], *foreign.socket.lines):
+        assert line.startswith("4{")
 
 
 # Expiry
