@@ -185,6 +185,12 @@ class EngineSocket:
             else:
                 self.send_packet(Packet(PacketType.MESSAGE, data))
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether so little is unsent that `drained()` would return at once."""
+        outlet = self._polling or self._connection
+        return outlet is None or outlet.is_drained
+
     async def drained(self) -> None:
         """Return when the unsent bytes are below the low-water mark, or when the session has closed."""
         while self.is_open:

@@ -70,9 +70,14 @@ class Polling:
         """Put a packet of any type into the outbox."""
         self.write(polling_item(encode_text_packet(packet, self.version).encode(), self.version))
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether so little lies here that `drained()` would return at once."""
+        return self._size <= self.limits.drain_below
+
     async def drained(self) -> None:
         """Return when the outbox is below the low-water mark, or the transport is no longer in use."""
-        if self._size > self.limits.drain_below:
+        if not self.is_drained:
             if self._waiter is None:
                 self._waiter = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._waiter)

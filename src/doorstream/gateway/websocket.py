@@ -116,13 +116,18 @@ class WebSocketConnection(asyncio.Protocol):
         """Write one message: `str` as text, `bytes` as binary. Does nothing once the connection is closing."""
         if self._phase is Phase.OPEN:
             if isinstance(data, str):
-                self.write(encode_frame(Opcode.TEXT, data.encode()))
+                self._write_checked(encode_frame(Opcode.TEXT, data.encode()))
             else:
-                self.write(encode_frame(Opcode.BINARY, data))
+                self._write_checked(encode_frame(Opcode.BINARY, data))
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether so little is unsent that `drained()` would return at once."""
+        return self._phase is not Phase.OPEN or self.transport.get_write_buffer_size() <= self._limits.drain_below
 
     async def drained(self) -> None:
         """Return when the unsent bytes are below `low_water`, or when the connection has closed."""
-        if self._phase is not Phase.OPEN or self.transport.get_write_buffer_size() <= self._limits.drain_below:
+        if self.is_drained:
             return
         if self._waiter is None:
             self._waiter = asyncio.get_running_loop().create_future()
@@ -323,9 +328,16 @@ class WebSocketConnection(asyncio.Protocol):
                 self._deliver(event.data)
             elif isinstance(event, Reply):
                 if not self.transport.is_closing():
-                    self.write(event.data)
+                    self._write_checked(event.data)
             else:
                 self._peer_closed(event)
+
+    def _write_checked(self, frame: bytes) -> None:
+        """Write an answer. A transport that paused for a replay does not tell again when its buffer grows further."""
+        self.write(frame)
+        is_silent = self._waiter is not None and not self.replaying
+        if is_silent and self.transport.get_write_buffer_size() > self._limits.max_unsent:
+            asyncio.get_running_loop().call_soon(self._overflowed)
 
     def _deliver(self, data: str | bytes) -> None:
         if self._handler is not None:

@@ -60,6 +60,10 @@ class Outlet(Protocol):
     def framing(self) -> Framing:
         """How packets are framed here at this moment."""
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether little enough waits to be sent for more to be written at once, without ``drained``."""
+
     replaying: bool
     """Set while older events are written, in portions and with ``drained`` in between: no sign of a slow consumer."""
 

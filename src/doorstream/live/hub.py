@@ -33,11 +33,6 @@ class Group:
         self.members: dict[Hashable, Write] = {}
         self.pending: list[Entry] = []
 
-    def wants(self, topic: str) -> bool:
-        """Whether events of that topic give anything for this group."""
-        topics = self.interest.encoder.topics
-        return topics is None or topic in topics
-
     def flush(self) -> None:
         """Write what waits to every member."""
         entries, self.pending = self.pending, []
@@ -54,19 +49,32 @@ class Group:
 
 
 class _Site:
-    """The groups that follow one site (or, for the hub's own use, all sites)."""
+    """The groups that follow one site (or, for the hub's own use, all sites), by what they want."""
 
-    __slots__ = ("by_topic", "groups")
+    __slots__ = ("by_topic", "every", "groups")
 
     def __init__(self) -> None:
         self.groups: dict[Interest, Group] = {}
-        self.by_topic: dict[str, tuple[Group, ...]] = {}
+        self.by_topic: dict[str, dict[Group, None]] = {}
+        self.every: dict[Group, None] = {}
 
-    def interested(self, topic: str) -> tuple[Group, ...]:
-        groups = self.by_topic.get(topic)
-        if groups is None:
-            groups = self.by_topic[topic] = tuple(group for group in self.groups.values() if group.wants(topic))
-        return groups
+    def add(self, group: Group) -> None:
+        self.groups[group.interest] = group
+        topics = group.interest.encoder.topics
+        if topics is None:
+            self.every[group] = None
+        for topic in topics or ():
+            self.by_topic.setdefault(topic, {})[group] = None
+
+    def remove(self, group: Group) -> None:
+        if self.groups.pop(group.interest, None) is None:
+            return
+        self.every.pop(group, None)
+        for topic in group.interest.encoder.topics or ():
+            groups = self.by_topic[topic]
+            del groups[group]
+            if not groups:
+                del self.by_topic[topic]
 
 
 class Hub:
@@ -85,6 +93,8 @@ class Hub:
         self._sites: dict[str, _Site] = {}
         self._everywhere = _Site()
         self._dirty: list[Group] = []
+        self._encoded: list[Entry] = []
+        self._is_scheduled = False
         self._reached: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
@@ -112,8 +122,8 @@ class Hub:
         site = self._site(interest.site_id)
         group = site.groups.get(interest)
         if group is None:
-            group = site.groups[interest] = Group(interest)
-            site.by_topic.clear()
+            group = Group(interest)
+            site.add(group)
         elif group.pending:
             group.flush()  # what was published before is not for the new member
         group.members[member] = write
@@ -126,8 +136,7 @@ class Hub:
         group.members.pop(member, None)
         if not group.members:
             site = self._site(group.interest.site_id)
-            if site.groups.pop(group.interest, None) is not None:
-                site.by_topic.clear()
+            site.remove(group)
             if not site.groups and group.interest.site_id is not None:
                 self._sites.pop(group.interest.site_id, None)
 
@@ -152,19 +161,38 @@ class Hub:
             site = self._sites[site_id] = _Site()
         return site
 
+    def forget_soon(self, entries: Sequence[Entry]) -> None:
+        """Let go, at the end of this turn of the loop, of what was encoded for entries of the ring.
+
+        Within the turn everybody shares it; kept longer it would be one copy for each set of wishes there ever was.
+        """
+        self._schedule_flush()
+        self._encoded.extend(entries)
+
     def _pend(self, site: _Site, entry: Entry) -> None:
-        for group in site.interested(entry.event.topic):
-            if not group.pending:
-                if not self._dirty:
-                    asyncio.get_running_loop().call_soon(self._flush)
-                self._dirty.append(group)
-            group.pending.append(entry)
+        for groups in (site.by_topic.get(entry.event.topic), site.every):
+            for group in groups or ():
+                if not group.pending:
+                    self._dirty.append(group)
+                group.pending.append(entry)
+        if self._dirty:
+            self._schedule_flush()
+            self._encoded.append(entry)
+
+    def _schedule_flush(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
+        self._is_scheduled = False
         dirty, self._dirty = self._dirty, []
         for group in dirty:
             if group.pending:
                 group.flush()
+        encoded, self._encoded = self._encoded, []
+        for entry in encoded:
+            entry.memo.clear()
 
     def _release_waiting(self) -> None:
         still = []

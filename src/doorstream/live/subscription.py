@@ -107,7 +107,7 @@ class Subscription:
 
     def hold(self) -> None:
         """Stop delivering and stay at the position; what was published before is still written."""
-        if self.state is State.IDLE:
+        if self.state in (State.IDLE, State.LIVE):
             self._cursor = self._hub.sequence
         self._leave()
         if not self._is_closed():
@@ -120,7 +120,7 @@ class Subscription:
         if self._group is not None:
             pending = self._group.pending
             self._cursor = pending[0].event.sequence - 1 if pending else self._hub.sequence
-        self._leave(flush=False)
+        self._leave()
         self._enter(State.HELD)
         self.follow(self._interest._replace(framing=self._outlet.framing))
 

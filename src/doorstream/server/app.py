@@ -21,8 +21,9 @@ from doorstream.dialects.pdk.rest import Pdk, pdk_router
 from doorstream.dialects.pdk.routes import PATH as PDK_PATH
 from doorstream.dialects.pdk.routes import Stream
 from doorstream.dialects.salto.messages import Shapes
+from doorstream.dialects.salto.rest import Salto, salto_router
 from doorstream.dialects.salto.routes import Stream as SaltoStream
-from doorstream.directory import SYSTEM, AlreadyExists, InvalidEntity
+from doorstream.directory import SYSTEM, AlreadyExists, Directory, InvalidEntity
 from doorstream.directory.toml import import_file
 from doorstream.events.entities import ALL_SITES, Client
 from doorstream.gateway import Gateway
@@ -94,9 +95,11 @@ class Serving:
             settings = orders.settings
             services = await exits.enter_async_context(Services.open(settings, orders.nats_url, gateway))
             services.log_connection.on_stuck(on_log_stuck)
-            admin_key = await _first_admin(services) if settings.demo is None else None
+            is_new = not services.directory.clients
             if settings.import_file is not None:
                 await _import(services, settings.import_file)
+            # Not before the import: a start that fails must not use up the only chance to show the key.
+            admin_key = await _first_admin(services.directory) if is_new and settings.demo is None else None
             if settings.demo is not None:
                 await _open_demo(services, settings.demo, exits, is_first=orders.number == 0)
             yield cls(CORS(compose(services)), services, admin_key)
@@ -175,6 +178,8 @@ def _add_salto(app: FastAPI, services: Services) -> None:
     )
     for path, negotiation in stream.mount(services.gateway, HubOptions(), auth.signer("signalr")).items():
         app.mount(path, negotiation)
+    salto = Salto(directory, tokens, services.index, stream.shapes, services.clock, settings.public_url or "")
+    app.include_router(salto_router(salto))
 
 
 def _add_health(app: FastAPI, services: Services) -> None:
@@ -208,11 +213,8 @@ async def _import(services: Services, path: Path) -> None:
     _logger.info("imported", file=str(path), changed=changed)
 
 
-async def _first_admin(services: Services) -> str | None:
-    """Make an administrator's key where there is no client at all."""
-    directory = services.directory
-    if len(directory.clients):
-        return None
+async def _first_admin(directory: Directory) -> str | None:
+    """Make an administrator's key, unless another worker has just done so."""
     secret = new_secret()
     client = Client(
         id=_ADMIN,  # one id, so that of several workers only one succeeds

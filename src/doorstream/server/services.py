@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -21,11 +22,14 @@ from doorstream.ingest import Ingest, SpaceGuard
 from doorstream.ingest.space import default_reserve
 from doorstream.live import Alarms, Hub, Presence
 from doorstream.live.faults import DeliveryFaults
-from doorstream.log import Connection, EventLog, LogError, LogUnavailable
+from doorstream.log import Connection, EventLog, LogError, LogUnavailable, StartError
 from doorstream.server.settings import DAY, Settings
 
 _logger = structlog.get_logger(__name__)
 _decode_serial = msgspec.json.Decoder(ConnectionBody).decode
+
+INDEX = "index.sqlite"
+"""The file of the history index in the data directory."""
 
 _WARM = 10_000
 """Events that are read into the ring at the start, so that a storm of returning clients costs no reads of the log."""
@@ -78,8 +82,11 @@ class Services:
         )
         await self.auth.open(self.clock())
         self.hub = await self._open_hub(exits)
-        self.index = Index(self.settings.data_dir / "index.sqlite", self.hub, self.log)
-        await self.index.start()
+        self.index = Index(self.settings.data_dir / INDEX, self.hub, self.log)
+        try:
+            await self.index.start()
+        except sqlite3.Error as error:
+            raise StartError(f"{self.settings.data_dir / INDEX} cannot be opened: {error}") from None
         exits.push_async_callback(self.index.stop)
         await self.index.reached(self.hub.sequence)  # from here on it knows the ids that were put in before
         self.ingest = Ingest(self.log, self.index, uuid7, self._space_guard())

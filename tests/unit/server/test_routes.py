@@ -25,4 +25,5 @@ async def test_no_route_is_there_twice(nats_url: str, tmp_path: Path) -> None:
     assert ("POST", "/api/sites/{}/events") in operations
     assert ("POST", "/oauth2/token") in operations
     assert [operation for operation, count in operations.items() if count > 1] == []
-    assert set(gateway.endpoints) == {"/socket.io"}
+    hubs = {f"/v1/hub/{name}{end}" for name in ("entries", "incidents") for end in ("", "/negotiate")}
+    assert set(gateway.endpoints) == {"/socket.io"} | hubs

@@ -94,6 +94,11 @@ class SseStream:
         if self._is_behind and self._subscription.state is State.LIVE:  # it may have caught up in the meantime
             self._subscription.hold()
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether the reader took everything."""
+        return not self._size
+
     async def drained(self) -> None:
         """Wait until the reader took what is there."""
         while self._size:

@@ -52,6 +52,7 @@ class FakeSocket:
         self.sid = "sid"
         self.framing = framing
         self.replaying = False
+        self.is_drained = True
         self.handler: PdkConnection | None = None
         self.lines: list[str] = []
         self.ended: str | None = None

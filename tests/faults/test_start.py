@@ -1,0 +1,253 @@
+"""Starting, and not being able to: one clear line, exit status 2, and nothing left running."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from faults_support import COMMAND, Serve, children_of, environment, event, history, is_running, serving, until
+
+from doorstream.testing.nats import nats_server
+from doorstream.testing.server import Api, free_port
+
+SECOND_START = 3.0
+MARK = "DOORSTREAM_TEST_RUN"
+
+
+class Ended(NamedTuple):
+    """A command that came to its end."""
+
+    status: int
+    output: str
+    errors: str
+    seconds: float
+
+
+async def run(*arguments: str | Path, patience: float = 25.0) -> Ended:
+    """Run ``doorstream`` to its end; whatever it started has ended with it."""
+    mark = uuid.uuid4().hex
+    began = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        COMMAND,
+        *map(str, arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment() | {MARK: mark},
+    )
+    try:
+        output, errors = await asyncio.wait_for(process.communicate(), patience)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    seconds = time.monotonic() - began
+    await until(lambda: not marked(mark), 2, lambda: f"left running: {marked(mark)}")
+    assert process.returncode is not None
+    return Ended(process.returncode, output.decode(), errors.decode(), seconds)
+
+
+def marked(mark: str) -> list[int]:
+    """The processes that bear a mark in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark.encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return [pid for pid in found if is_running(pid)]
+
+
+def check_refused(ended: Ended, *words: str) -> None:
+    """One clear line on standard error, and status 2."""
+    assert ended.status == 2, ended
+    assert ended.output == ""
+    assert ended.errors.startswith("doorstream: ")
+    assert ended.errors.count("\n") == 1
+    for word in words:
+        assert word in ended.errors
+
+
+async def test_an_occupied_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ended = await run("serve", "--port", str(port), "--data-dir", tmp_path)
+    check_refused(ended, f"cannot listen on 127.0.0.1 port {port}", "in use")
+    assert ended.seconds < 8
+
+
+async def test_an_address_of_another_machine(tmp_path: Path) -> None:
+    check_refused(
+        await run("serve", "--host", "192.0.2.1", "--port", "0", "--data-dir", tmp_path), "cannot listen on 192.0.2.1"
+    )
+
+
+async def test_a_data_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    check_refused(
+        await run("serve", "--port", "0", "--data-dir", tmp_path / "file" / "data"), "cannot be written", "file/data"
+    )
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+async def test_a_data_directory_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o555)
+    check_refused(await run("serve", "--port", "0", "--data-dir", tmp_path / "data"), "cannot be written")
+
+
+async def test_a_data_directory_whose_parts_are_something_else(tmp_path: Path) -> None:
+    (tmp_path / "nats").write_text("no directory")
+    check_refused(await run("serve", "--port", "0", "--data-dir", tmp_path), "cannot be written")
+    (tmp_path / "nats").unlink()
+    (tmp_path / "index.sqlite").mkdir()
+    check_refused(await run("serve", "--port", "0", "--data-dir", tmp_path), "index.sqlite")
+
+
+async def test_a_data_directory_in_use_and_nats_that_cannot_be_reached(tmp_path: Path) -> None:
+    """Both may get better by themselves, so each is waited for, some 10 s."""
+    port = free_port()
+    async with serving(tmp_path) as (server, _), nats_server() as nats:
+        in_use, unreachable, refused = await asyncio.gather(
+            run("serve", "--port", "0", "--data-dir", server.data),
+            run("serve", "--port", "0", "--data-dir", tmp_path / "b", "--nats-url", f"nats://127.0.0.1:{port}"),
+            run(
+                "serve", "--port", "0", "--data-dir", tmp_path / "c",
+                "--nats-url", re.sub("://.*@", "://doorstream:wrong-password@", nats.url),
+            ),
+        )  # fmt: skip
+        check_refused(in_use, "is in use by another doorstream", str(server.data))
+        assert 9 < in_use.seconds < 15
+        check_refused(unreachable, "NATS cannot be reached")
+        check_refused(refused, "NATS cannot be reached", "Authorization")
+        assert "wrong-password" not in refused.errors
+        await server.api.call("GET", "/api/sites")
+
+
+async def test_a_start_waits_for_its_predecessor(tmp_path: Path) -> None:
+    """A restart by an operator who is quicker than the server."""
+    async with serving(tmp_path) as (server, site):
+        await server.api.ingest(site, event("before"))
+        other = Serve(tmp_path, data=server.data)
+        other.key = server.key
+        other.launch()
+        await asyncio.sleep(1.5)
+        assert other.output == ""
+        await server.stop()
+        try:
+            await until(lambda: "listens on" in other.output, 15, lambda: other.errors)
+            assert list(await history(other.api, site)) == ["before"]
+        finally:
+            assert await other.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_start_that_waits_can_be_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C while it waits for a data directory that is in use."""
+    async with serving(tmp_path) as (server, _):
+        other = Serve(tmp_path, data=server.data)
+        other.launch()
+        await asyncio.sleep(1.5)
+        began = time.monotonic()
+        assert await other.stop(number) == 0
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["building.toml"]),
+        ("[[sites]\n", ["building.toml"]),
+        ("[[sites]]\nname = 3\n", ["name"]),
+        ("[[castles]]\nname = 'x'\n", ["castles"]),
+        ("\udcff", ["building.toml"]),
+    ],
+)
+async def test_an_import_file_that_cannot_be_used(tmp_path: Path, content: str | None, words: list[str]) -> None:
+    path = tmp_path / "building.toml"
+    if content is not None:
+        path.write_text(content, errors="surrogateescape")
+    ended = await run("serve", "--port", "0", "--data-dir", tmp_path / "data", "--import", path)
+    check_refused(ended, *words)
+
+
+async def test_the_first_line_of_the_demo(tmp_path: Path) -> None:
+    """It is there, whole and flushed, as soon as the server answers; a second start is quick and says the same."""
+    printed, seconds = [], []
+    for _ in range(3):
+        began = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            COMMAND, "demo", "--json", "--port", "0", "--rate", "0", "--data-dir", tmp_path / "data",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), 20)
+        seconds.append(time.monotonic() - began)
+        credentials = json.loads(line)
+        api = Api(credentials["url"], credentials["admin"]["api_key"])
+        assert (await api.call("GET", "/readyz"))["status"] == "ready"
+        assert [site["id"] for site in (await api.call("GET", "/api/sites"))["items"]] == [credentials["site_id"]]
+        process.send_signal(signal.SIGTERM)
+        rest, errors = await asyncio.wait_for(process.communicate(), 15)
+        assert (process.returncode, rest, errors) == (0, b"", b"")
+        printed.append(credentials)
+    assert min(seconds[1:]) < SECOND_START, f"starts took {seconds} s"
+    check_demo_line(printed[0])
+    for each in printed[1:]:
+        assert _without_url(each) == _without_url(printed[0])
+
+
+def check_demo_line(line: dict[str, object]) -> None:
+    """The form that design.md gives; other tools rely on it."""
+    text, user = str, {"username": str, "password": str, "user_id": str}
+    form = {
+        "url": text,
+        "site_id": text,
+        "admin": {"api_key": text},
+        "pdk": {"client_id": text, "client_secret": text, "system_id": text},
+        "placeos": {"api_key": text, "system_id": text},
+        "parakey": {"access_token": text, "domain_id": text},
+        "salto": {
+            "token_url": text,
+            "client_id": text,
+            "client_secret": text,
+            "site_id": text,
+            "users": {"site_admin": user, "site_super_user": user, "site_user": user},
+        },
+    }
+
+    def shape(value: object) -> object:
+        return {name: shape(each) for name, each in value.items()} if isinstance(value, dict) else type(value)
+
+    assert shape(line) == form
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", str(line["url"]))
+
+
+def _without_url(line: dict[str, object]) -> str:
+    return json.dumps(line).replace(str(line["url"]), "")
+
+
+async def test_the_administrators_key_is_told_once(tmp_path: Path) -> None:
+    """At the first start, on standard output; it is kept nowhere but as a hash."""
+    async with serving(tmp_path) as (server, _):
+        assert server.output.count(server.key) == 1
+        assert "administrator" in server.output
+        children = children_of(server.pid)
+        await server.stop()
+        await until(lambda: not any(map(is_running, children)), 2)
+        await server.start()
+        assert "ds_" not in server.output
+        await server.api.call("GET", "/api/clients")
+        assert server.key not in server.errors
+    secret = server.key.encode()
+    for path in server.data.rglob("*"):
+        assert not path.is_file() or secret not in path.read_bytes(), f"{path} holds the key"
