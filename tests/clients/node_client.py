@@ -30,6 +30,7 @@ class NodeClient:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._changed = asyncio.Event()
+        self._has_ended = False
         self.told: list[dict[str, Any]] = []
 
     async def watch(self) -> None:
@@ -38,6 +39,8 @@ class NodeClient:
         async for line in self._process.stdout:
             self.told.append(json.loads(line))
             self._changed.set()
+        self._has_ended = True
+        self._changed.set()
 
     def do(self, command: str, **arguments: Any) -> None:
         """Have the program do something."""
@@ -53,6 +56,7 @@ class NodeClient:
         try:
             async with asyncio.timeout(patience):
                 while not condition():
+                    assert not self._has_ended, "the program has ended; its standard error says why"
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:

@@ -122,7 +122,8 @@ async def test_d13_cut_again_and_again_under_load(demo: Demo) -> None:
         ids: list[str] = []
         for number in range(120):
             ids += await put(demo, f"load-{number}")
-            if number % 10 == 5:
+            await asyncio.sleep(0.01)
+            if number % 15 == 5:
                 for client in running.values():
                     client.do("cut")
         for kind, client in running.items():

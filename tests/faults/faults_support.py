@@ -263,6 +263,11 @@ def children_of(pid: int) -> dict[int, str]:
     return found
 
 
+def command_line(pid: int) -> str:
+    """What everybody on the machine can see of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
 def is_running(pid: int) -> bool:
     """Whether a process runs. One that ended may stay as a zombie until whoever inherited it collects it."""
     try:

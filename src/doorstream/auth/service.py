@@ -51,7 +51,7 @@ class Auth:
         fresh = Secret(id=_SIGNER_SECRET, value=secrets.token_hex(32))
         found = self._directory.secret(_SIGNER_SECRET) or await self._directory.ensure_secret(fresh)
         self._secret = bytes.fromhex(found.value)
-        self.tickets = Tickets(self.signer("ticket"), self.resolve)
+        self.tickets = Tickets(self.signer("ticket"), self.resolve, now)
 
     def signer(self, purpose: str) -> Signer:
         """A signer for one purpose, the same in every process of this installation."""

@@ -31,12 +31,16 @@ _encode = msgspec.json.Encoder().encode
 class Tickets:
     """Issues tickets and takes each back once. Times are unix seconds.
 
-    Used tickets are remembered until they would have expired, by this process: with several workers another worker
-    takes the same ticket once more within its 60 seconds.
+    Used tickets are remembered until they would have expired, by this process. One that is older than the process is
+    refused, because nobody knows whether it was used; with several workers another worker takes a ticket once more.
     """
 
-    def __init__(self, signer: Signer, resolve: Callable[[str, str, str], Principal | None]) -> None:
-        """``resolve(kind, id, generation)`` gives the subject as it stands now, or None when it was revoked."""
+    def __init__(self, signer: Signer, resolve: Callable[[str, str, str], Principal | None], since: float) -> None:
+        """``resolve(kind, id, generation)`` gives the subject as it stands now, or None when it was revoked.
+
+        ``since`` is when this process began.
+        """
+        self._since = since
         self._signer = signer
         self._resolve = resolve
         self._used: dict[str, float] = {}
@@ -55,7 +59,8 @@ class Tickets:
         except msgspec.DecodeError:
             raise InvalidToken from None
         self._used = {used: expires_at for used, expires_at in self._used.items() if expires_at > now}
-        if ticket.id in self._used or ticket.expires_at <= now or ticket.site_id != site_id:
+        is_unknown = ticket.id in self._used or ticket.expires_at - TICKET_TTL < self._since
+        if is_unknown or ticket.expires_at <= now or ticket.site_id != site_id:
             raise InvalidToken("the ticket was used already, is too old or is for another site")
         principal = self._resolve(ticket.kind, ticket.subject, ticket.generation)
         if principal is None:

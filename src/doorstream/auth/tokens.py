@@ -111,7 +111,8 @@ class Tokens:
         Raises InvalidToken for one that is forged, of another kind, or of a client or site that is gone, disabled, or
         no longer allowed.
         """
-        claims = self._check(token, SYSTEM_TOKEN, _SystemClaims)
+        # Clients keep their first token for as long as they live: it stays genuine when the server's address changes.
+        claims = self._check(token, SYSTEM_TOKEN, _SystemClaims, of_any_address=True)
         if claims.aud != SYSTEM_AUDIENCE:
             raise InvalidToken
         found = SystemToken(claims.site, claims.sub, claims.gen, claims.exp, claims.exp <= now)
@@ -142,7 +143,7 @@ class Tokens:
         header = {"alg": ALGORITHM, "kid": key.kid, "typ": kind}
         return jws.serialize_compact(header, _encode(common | claims), key, _ALGORITHMS)
 
-    def _check(self, token: str, kind: str, shape: type[_C]) -> _C:
+    def _check(self, token: str, kind: str, shape: type[_C], *, of_any_address: bool = False) -> _C:
         if len(token) > _MAX_TOKEN:
             raise InvalidToken
         try:
@@ -150,7 +151,7 @@ class Tokens:
             claims = msgspec.json.decode(signed.payload or b"", type=shape)
         except (JoseError, msgspec.DecodeError, ValueError):
             raise InvalidToken from None
-        if signed.headers().get("typ") != kind or claims.iss != self.issuer:
+        if signed.headers().get("typ") != kind or not (of_any_address or claims.iss == self.issuer):
             raise InvalidToken
         return claims
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _DEFAULT = Server()
 _RETRY = 1.0
+_AWAY = (429, 502, 503, 504)
 _STYLES = (
     ("device.alarm", "bold red"),
     ("device.request.allowed", "green"),
@@ -61,9 +62,13 @@ async def tail(
             try:
                 async for name, data in follower.events():
                     _show(console, name, data, as_json=as_json)
-            except aiohttp.ClientError:
+            except (aiohttp.ClientError, _AwayError):
                 print("doorstream: the server is away; trying again", file=sys.stderr)  # noqa: T201 - a terminal
             await asyncio.sleep(_RETRY)
+
+
+class _AwayError(Exception):
+    """The server says that it will be there again."""
 
 
 class _Follower:
@@ -82,6 +87,8 @@ class _Follower:
             headers["Last-Event-ID"] = self._last
         params = [("topic", topic) for topic in self._topics]
         async with self._remote.session.get(self._url, headers=headers, params=params) as response:
+            if response.status in _AWAY:
+                raise _AwayError
             await raise_for_problem(response)
             async for item in self._items(response):
                 yield item
@@ -102,10 +109,11 @@ class _Follower:
 
 
 def _show(console: Console, name: str, data: str, *, as_json: bool) -> None:
-    if as_json:
-        print(data, flush=True)  # noqa: T201 - this is what was asked for
-        return
     event = json.loads(data)
+    if as_json:
+        text = data if name != "gap" else json.dumps({"gap": event})
+        print(text, flush=True)  # noqa: T201 - this is what was asked for
+        return
     if name == "gap":
         raise CommandError(f"events are missing: the log continues after {event['first']}")
     body = event["body"]

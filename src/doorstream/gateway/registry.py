@@ -54,6 +54,8 @@ class Gateway:
         self.connections = 0
         """WebSockets open now."""
         self.stopping = False
+        self.ready = True
+        """Whether all endpoints are there. Until then an unknown path is answered with 503 instead of 404."""
         self.handshakes: Deadlines[Expirable] = Deadlines(handshake_timeout, _expire_handshake, clock)
         self.settling: Deadlines[WebSocketConnection] = Deadlines(_SETTLING, _settled, clock)
         """Connections accepted a moment ago; see `websocket`."""

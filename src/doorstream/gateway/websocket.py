@@ -242,7 +242,7 @@ class WebSocketConnection(asyncio.Protocol):
             return
         endpoint = self._gateway.find(request.path)
         if endpoint is None:
-            self._refuse(Refusal(404))
+            self._refuse(Refusal(404) if self._gateway.ready else Refusal(503, {"Retry-After": "1"}))
             return
         self._limits = endpoint.limits
         try:

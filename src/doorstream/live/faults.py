@@ -5,25 +5,32 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
 
 from doorstream.events import Event
+from doorstream.live.hub import Hub
 
 
 class DeliveryFaults:
-    """Stands between the log and the hub: delivers late, and some events twice. The order stays."""
+    """Stands before a hub: from ``begin`` on it delivers late, and some events twice. The order stays."""
 
-    def __init__(self, publish: Callable[[Event], None], *, delay: float, duplicate_rate: float, seed: str) -> None:
+    def __init__(self, hub: Hub, *, delay: float, duplicate_rate: float, seed: str) -> None:
         """``delay`` in seconds, ``duplicate_rate`` from 0 to 1."""
-        self._publish = publish
+        self.hub = hub
         self._delay = delay
         self._duplicate_rate = duplicate_rate
+        self._has_begun = False
         self._waiting: deque[Event] = deque()
         self._random = random.Random(f"faults {seed}")  # noqa: S311 - repeatable on purpose
 
+    def begin(self) -> None:
+        """What came until now is the past; the faults are for what comes."""
+        self._has_begun = True
+
     def __call__(self, event: Event) -> None:
         """Take the next event."""
-        if self._delay:
+        if not self._has_begun:
+            self.hub.publish(event)
+        elif self._delay:
             self._waiting.append(event)
             asyncio.get_running_loop().call_later(self._delay, self._deliver_oldest)
         else:
@@ -33,6 +40,6 @@ class DeliveryFaults:
         self._deliver(self._waiting.popleft())
 
     def _deliver(self, event: Event) -> None:
-        self._publish(event)
+        self.hub.publish(event)
         if self._random.random() < self._duplicate_rate:
-            self._publish(event)
+            self.hub.publish(event)

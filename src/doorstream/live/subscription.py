@@ -102,7 +102,7 @@ class Subscription:
             return
         self._interest = interest
         self._enter(State.REPLAYING)
-        if not self._within_ring() or not self._write_ring_portion():
+        if not (self._outlet.is_drained and self._within_ring() and self._write_ring_portion()):
             self._task = asyncio.create_task(self._replay(), name="replay")
 
     def hold(self) -> None:
@@ -120,7 +120,7 @@ class Subscription:
         if self._group is not None:
             pending = self._group.pending
             self._cursor = pending[0].event.sequence - 1 if pending else self._hub.sequence
-        self._leave()
+        self._leave(flush=False)
         self._enter(State.HELD)
         self.follow(self._interest._replace(framing=self._outlet.framing))
 
@@ -185,6 +185,7 @@ class Subscription:
                 self._outlet.write(interest.framing(packet))
         for data in framed(wanted, interest):
             self._outlet.write(data)
+        self._hub.forget_soon(entries)
         if entries:
             self._cursor = entries[-1].event.sequence
 

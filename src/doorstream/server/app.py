@@ -93,7 +93,9 @@ class Serving:
         """Open the services and put the application together; raises StartError or LogError."""
         async with contextlib.AsyncExitStack() as exits:
             settings = orders.settings
-            services = await exits.enter_async_context(Services.open(settings, orders.nats_url, gateway))
+            services = await exits.enter_async_context(
+                Services.open(settings, orders.nats_url, gateway, number=orders.number)
+            )
             services.log_connection.on_stuck(on_log_stuck)
             is_new = not services.directory.clients
             if settings.import_file is not None:

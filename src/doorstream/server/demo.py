@@ -68,6 +68,11 @@ class Credentials:
         """The secret of one of the demo's clients, or the password of one of its users."""
         return hmac.new(b"doorstream demo", f"{self.seed}\n{name}".encode(), hashlib.sha256).hexdigest()
 
+    @property
+    def generation(self) -> str:
+        """What tells credentials of one seed from those of another."""
+        return self.secret("generation")[:16]
+
     def as_json(self) -> dict[str, Any]:
         """What ``demo --json`` prints: other tools rely on its form."""
         site_id = self.building.site.id
@@ -133,7 +138,7 @@ def entities(credentials: Credentials, created: str, password_hashes: Mapping[st
     return [
         *building_entities(building, created),
         *(_client(credentials, name, scopes, created) for name, scopes in _CLIENTS.items()),
-        *_users(building, created, password_hashes),
+        *_users(credentials, created, password_hashes),
     ]
 
 
@@ -151,16 +156,25 @@ def building_entities(building: Building, created: str) -> list[Entity]:
 
 
 async def prepare(directory: Directory, auth: Auth, credentials: Credentials) -> None:
-    """Make the directory have everything of the demo; what is there already stays as it is."""
+    """Make the directory have everything of the demo; what is there already stays as it is.
+
+    Clients and users of another seed are replaced: their credentials were those of that seed.
+    """
     hashes = dict.fromkeys(_ROLES, "")
-    if any(directory.user_named(username(role)) is None for role in _ROLES):
+    users = [directory.user_named(username(role)) for role in _ROLES]
+    if any(user is None or user.generation != credentials.generation for user in users):
         hashes = {role: await auth.passwords.hash(credentials.secret(role)) for role in _ROLES}
     wanted = [_unless_there(entity) for entity in entities(credentials, directory.now(), hashes)]
     await directory.put_all(wanted, _ACTOR)
 
 
 def _unless_there(entity: Entity) -> Wanted:
-    return Wanted(key_of(entity), lambda old: old or entity)
+    def update(old: Entity | None) -> Entity:
+        if isinstance(entity, Client | User) and isinstance(old, Client | User):
+            return old if old.generation == entity.generation else entity
+        return old or entity
+
+    return Wanted(key_of(entity), update)
 
 
 async def play_story(settings: DemoSettings, building: Building, directory: Directory, ingest: Ingest) -> None:
@@ -257,12 +271,13 @@ def _client(credentials: Credentials, name: str, scopes: tuple[str, ...], create
         scopes=scopes,
         sites=ALL_SITES if name in ("admin", "pdk") else (credentials.building.site.id,),
         created=created,
-        generation=secret_hash[:16],
+        generation=credentials.generation,
         secret_hash=secret_hash,
     )
 
 
-def _users(building: Building, created: str, password_hashes: Mapping[str, str]) -> list[User]:
+def _users(credentials: Credentials, created: str, password_hashes: Mapping[str, str]) -> list[User]:
+    building = credentials.building
     return [
         User(
             id=f"demo-{role.replace('_', '-')}",
@@ -271,7 +286,7 @@ def _users(building: Building, created: str, password_hashes: Mapping[str, str])
             roles={building.site.id: role},
             holder_ids={building.site.id: holder.id},
             created=created,
-            generation="demo",
+            generation=credentials.generation,
             password_hash=password_hashes[role],
         )
         for role, holder in zip(_ROLES, building.holders, strict=False)

@@ -28,8 +28,11 @@ from doorstream.server.settings import DAY, Settings
 _logger = structlog.get_logger(__name__)
 _decode_serial = msgspec.json.Decoder(ConnectionBody).decode
 
-INDEX = "index.sqlite"
-"""The file of the history index in the data directory."""
+
+def index_file(number: int) -> str:
+    """The file of a worker's history index in the data directory: each has its own, as none is the truth."""
+    return "index.sqlite" if number == 0 else f"index-{number}.sqlite"
+
 
 _WARM = 10_000
 """Events that are read into the ring at the start, so that a storm of returning clients costs no reads of the log."""
@@ -45,8 +48,9 @@ _RIGHTS = frozenset({"client", "user", "site"})
 class Services:
     """The parts of one worker."""
 
-    def __init__(self, settings: Settings, gateway: Gateway, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, gateway: Gateway, number: int, clock: Callable[[], float]) -> None:
         self.settings = settings
+        self._index_path = settings.data_dir / index_file(number)
         self.gateway = gateway
         self.clock = clock
         self.alarms = Alarms(clock)
@@ -59,10 +63,16 @@ class Services:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, settings: Settings, nats_url: str, gateway: Gateway, *, clock: Callable[[], float] = time.time
+        cls,
+        settings: Settings,
+        nats_url: str,
+        gateway: Gateway,
+        *,
+        number: int = 0,
+        clock: Callable[[], float] = time.time,
     ) -> AsyncIterator[Services]:
-        """Open everything, and close it in the end; raises StartError or LogError."""
-        services = cls(settings, gateway, clock)
+        """Open everything for the worker of that number, and close it in the end; raises StartError or LogError."""
+        services = cls(settings, gateway, number, clock)
         async with contextlib.AsyncExitStack() as exits:
             await services._open(nats_url, exits)
             yield services
@@ -81,14 +91,14 @@ class Services:
             access_token_ttl=self.settings.salto_token_ttl,
         )
         await self.auth.open(self.clock())
-        self.hub = await self._open_hub(exits)
-        self.index = Index(self.settings.data_dir / INDEX, self.hub, self.log)
+        recorded = await self._open_hub(exits)
+        self.index = Index(self._index_path, recorded, self.log)
         try:
             await self.index.start()
         except sqlite3.Error as error:
-            raise StartError(f"{self.settings.data_dir / INDEX} cannot be opened: {error}") from None
+            raise StartError(f"{self._index_path} cannot be opened: {error}") from None
         exits.push_async_callback(self.index.stop)
-        await self.index.reached(self.hub.sequence)  # from here on it knows the ids that were put in before
+        await self.index.reached(recorded.sequence)  # from here on it knows the ids that were put in before
         self.ingest = Ingest(self.log, self.index, uuid7, self._space_guard())
         for event in await self.index.statuses():
             self._note_status(event)
@@ -110,24 +120,33 @@ class Services:
         return self._first_kept, self.hub.sequence
 
     async def _open_hub(self, exits: contextlib.AsyncExitStack) -> Hub:
+        """Open ``hub``, which delivers, and return the hub that has everything at once and once.
+
+        They are the same, but for the demo's delivery faults.
+        """
         extent = await self.log.extent()
         self._first_kept = extent.first
         start = max(extent.first - 1, extent.last - _WARM)
-        hub = Hub(self.log.epoch, start, before_publish=self.alarms.run_due)
-        publish = self._publisher(hub)
+        recorded = Hub(self.log.epoch, start, before_publish=self.alarms.run_due)
+        deliver = self._faulty_delivery(start)
+        self.hub = deliver.hub if deliver is not None else recorded
 
         def receive(event: Event) -> None:
             if event.topic in _STATUS:
                 self._note_status(event)
-            publish(event)
+            recorded.publish(event)
+            if deliver is not None:
+                deliver(event)
 
         tail = self.log.tail(receive)
         await tail.start(start)
         exits.push_async_callback(tail.stop)
         await tail.caught_up()
+        if deliver is not None:
+            deliver.begin()
         for work in (self._watch_extent(), self._maintain_keys()):
             exits.callback(asyncio.create_task(work).cancel)
-        return hub
+        return recorded
 
     def _note_status(self, event: Event) -> None:
         """Whether a cloud node is online is what its last event says."""
@@ -136,11 +155,12 @@ class Services:
         if site is not None and serial is not None:
             site.note_status(serial, connected=event.topic == _CONNECTED, occurred=event.occurred)
 
-    def _publisher(self, hub: Hub) -> Callable[[Event], None]:
+    def _faulty_delivery(self, start: int) -> DeliveryFaults | None:
         demo = self.settings.demo
         if demo is None or not (demo.delay or demo.duplicate_rate):
-            return hub.publish
-        return DeliveryFaults(hub.publish, delay=demo.delay, duplicate_rate=demo.duplicate_rate, seed=demo.seed)
+            return None
+        hub = Hub(self.log.epoch, start, before_publish=self.alarms.run_due)
+        return DeliveryFaults(hub, delay=demo.delay, duplicate_rate=demo.duplicate_rate, seed=demo.seed)
 
     def _space_guard(self) -> SpaceGuard | None:
         if self.settings.nats_url is not None:

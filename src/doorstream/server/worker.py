@@ -25,6 +25,8 @@ from doorstream.server.control import Control, Failed, LogStuck, Orders, Started
 _logger = structlog.get_logger(__name__)
 
 _PATIENCE = 3.0  # then it answers "recovering" instead of keeping clients waiting
+_GRACE = 2.5  # for requests under way when the server stops; nothing of ours takes that long unless NATS is away
+_LAST_GRACE = 5
 
 
 class _Server(uvicorn.Server):
@@ -43,7 +45,18 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stopping()
-        await super().shutdown(sockets)
+        timer = asyncio.get_running_loop().call_later(_GRACE, self._abort_the_rest)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
+
+    def _abort_the_rest(self) -> None:
+        """Whoever never stops sending, or no longer reads, must not keep all others from the next start."""
+        for connection in tuple(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
 
 
 class Worker:
@@ -53,6 +66,7 @@ class Worker:
         self._control = control
         self._orders = orders
         self._gateway = Gateway(handshake_timeout=orders.settings.handshake_timeout)
+        self._gateway.ready = False
         self._recovering = Recovering()
         self._opened: asyncio.Task[Serving] | None = None
         self._listening = asyncio.Event()
@@ -61,7 +75,9 @@ class Worker:
     async def run(self) -> None:
         """Serve."""
         listener = socket.socket(fileno=self._orders.listener)
-        config = uvicorn_config(self._app, timeout_graceful_shutdown=5, interface="asgi3", proxy_headers=False)
+        config = uvicorn_config(
+            self._app, timeout_graceful_shutdown=_LAST_GRACE, interface="asgi3", proxy_headers=False
+        )
         server = _Server(config, self._listening.set, self._end_streams)
         lifeline = asyncio.create_task(self._hold_lifeline(server))
         announcement = asyncio.create_task(self._announce(server))
@@ -99,6 +115,7 @@ class Worker:
             Serving.open(self._orders, self._gateway, on_log_stuck=lambda: self._control.say(LogStuck()))
         )
         self._recovering.app = serving.app
+        self._gateway.ready = True
         gc.collect()
         gc.freeze()  # what is there now stays: the collector need not look at it again
         return serving

@@ -45,8 +45,13 @@ if (config.renew)
 const commands = {
   emit: ({ name, args }) => socket.emit(name, ...args),
   ask: ({ name, args }) => socket.emit(name, ...args, (...answer) => tell("ack", { answer })),
-  // what a network does that goes away: no close frame, no close packet
-  cut: () => (transport() === "websocket" ? socket.io.engine.transport.ws._socket.destroy() : socket.io.engine.close()),
+  // what a network does that goes away: no close frame, no close packet. Not before it is connected: a connection that
+  // is lost within its handshake is noticed by the library's own time-out of 20 seconds only
+  cut: () => {
+    if (!socket.connected) return
+    if (transport() === "websocket") socket.io.engine.transport.ws._socket.destroy()
+    else socket.io.engine.close()
+  },
   connect: () => socket.connect(),
   disconnect: () => socket.disconnect(),
   namespace: ({ name }) => {

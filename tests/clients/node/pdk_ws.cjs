@@ -29,7 +29,7 @@ socket.on("error", (error) => tell("error", { message: error.message }))
 const commands = {
   emit: ({ name, args }) => socket.send(`42${JSON.stringify([name, ...args])}`),
   send: ({ packet }) => socket.send(packet),
-  cut: () => socket._socket.destroy(),
+  cut: () => socket._socket?.destroy(),
   disconnect: () => socket.close(),
 }
 

@@ -45,6 +45,7 @@ def salto_router(salto: Salto) -> APIRouter:
     """All routes of this module."""
     router = APIRouter(tags=["salto"])
     _add_events(router, salto)
+    _add_sites(router, salto)
     _add_lists(router, salto)
     return router
 
@@ -61,7 +62,7 @@ def _add_events(router: APIRouter, salto: Salto) -> None:
         return await _answer(salto, request, lambda token: _events(salto, token, "incidents", site_id, request))
 
 
-def _add_lists(router: APIRouter, salto: Salto) -> None:
+def _add_sites(router: APIRouter, salto: Salto) -> None:
     @router.get("/v1.2/sites", summary="The sites of the caller")
     async def get_sites(request: Request) -> Response:
         async def work(token: AccessToken) -> Response:
@@ -88,6 +89,8 @@ def _add_lists(router: APIRouter, salto: Salto) -> None:
 
         return await _answer(salto, request, work)
 
+
+def _add_lists(router: APIRouter, salto: Salto) -> None:
     @router.get("/v1.2/sites/{site_id}/locks", summary="The locks of a site")
     async def get_locks(site_id: str, request: Request) -> Response:
         async def work(token: AccessToken) -> Response:
