@@ -122,11 +122,18 @@ async def node_client(
         "renew": renew,
         "options": {},
     }
-    program = FOLDER / ("pdk_ws.cjs" if library == PLAIN else "pdk_client.cjs")
+    program = "pdk_ws.cjs" if library == PLAIN else "pdk_client.cjs"
+    async with node_program(program, config | more) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def node_program(name: str, config: dict[str, Any]) -> AsyncIterator[NodeClient]:
+    """Run a program of the folder ``node``; it ends with the test."""
     process = await asyncio.create_subprocess_exec(
         "node",
-        program,
-        json.dumps(config | more),
+        FOLDER / name,
+        json.dumps(config),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=10_000_000,

@@ -87,3 +87,10 @@ def seconds_left(token: str) -> float:
     claims = token.split(".")[1]
     expires: float = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"]
     return max(0.0, expires - time.time())
+
+
+def assert_calm(demo: Demo) -> None:
+    """Nothing surprised the server, and no token is in its log."""
+    errors = demo.errors
+    assert "Traceback" not in errors, errors[-5000:]
+    assert "eyJ" not in errors, "what every token begins with is in the log"

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 import pytest_asyncio
-from pdk_programs import ALLOWED, put
+from pdk_programs import ALLOWED, assert_calm, put
 from python_program import program
 
 from doorstream.testing.server import Demo, running_demo
@@ -35,9 +35,7 @@ async def demo() -> AsyncIterator[Demo]:
     }
     async with running_demo(settings=settings) as demo:
         yield demo
-        assert "Traceback" not in demo.errors
-        assert "[error" not in demo.errors, demo.errors
-        assert "eyJ" not in demo.errors
+        assert_calm(demo)
 
 
 @pytest.fixture(autouse=True)

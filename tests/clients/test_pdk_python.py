@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 import socketio
-from pdk_programs import ALLOWED, OPENED, put, seconds_left
+from pdk_programs import ALLOWED, OPENED, assert_calm, put, seconds_left
 from python_program import Program, program
 
 from doorstream.testing.server import Demo, running_demo
@@ -23,8 +23,7 @@ async def demo() -> AsyncIterator[Demo]:
     """One server for all tests of this file."""
     async with running_demo(system_token_ttl=2) as demo:
         yield demo
-        assert "Traceback" not in demo.errors
-        assert "eyJ" not in demo.errors
+        assert_calm(demo)
 
 
 @every_transport

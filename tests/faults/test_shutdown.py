@@ -79,7 +79,11 @@ async def test_it_ends_soon_with_clients_of_every_kind(tmp_path: Path, number: s
         await server.api.ingest(site, event("after"))
         await until(lambda: sse.ids[-1] == sio.ids[-1] == "after", 15)
         assert sio.recovered == 1
-        assert len(set(sio.ids)) == len(sio.ids) == 401
+        told = [each for each in sio.ids if not each.startswith("upload-")]
+        assert told == [*(f"e-{number}" for number in range(400)), "after"]
+        kept = [each for each in log if each.startswith("upload-")]
+        assert kept == [f"upload-{number}" for number in range(len(kept))], "the lines that were there are kept"
+        assert kept
 
 
 async def _endless_upload(session: aiohttp.ClientSession, server: Serve, site: str) -> None:

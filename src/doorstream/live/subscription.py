@@ -206,7 +206,9 @@ class Subscription:
         try:
             if not self._within_ring():
                 await self._log.check(Position(self._epoch, self._cursor))
-                await self._hub.reached(self._claimed())
+                if self._claimed() > self._hub.sequence:
+                    await self._log.check(Position(self._epoch, self._claimed()))
+                    await self._hub.reached(self._claimed())
             while True:
                 while self._cursor < self._hub.ring.base:
                     await self._read_log(upto=self._hub.sequence)

@@ -12,6 +12,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse
+from starlette.routing import Route
 
 from doorstream import __version__
 from doorstream.auth import ExternalTokens, Hashes, api_key, hash_secret, new_generation, new_secret
@@ -179,7 +180,7 @@ def _add_salto(app: FastAPI, services: Services) -> None:
         drop_after=settings.demo.drop_connections_every if settings.demo is not None else None,
     )
     for path, negotiation in stream.mount(services.gateway, HubOptions(), auth.signer("signalr")).items():
-        app.mount(path, negotiation)
+        app.router.routes.append(Route(path, negotiation))  # not mounted: that redirects to a slash at the end
     salto = Salto(directory, tokens, services.index, stream.shapes, services.clock, settings.public_url or "")
     app.include_router(salto_router(salto))
 

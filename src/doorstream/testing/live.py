@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from doorstream.events import Event
 from doorstream.live import Entry, Framing, Hub
@@ -14,7 +14,7 @@ from doorstream.live.ring import Ring
 from doorstream.log import MAX_BATCH, EventLog, PositionGone
 from doorstream.testing.events import SITE, make_event
 
-_PACKET = re.compile(rb"([<\[])(\d+)\.(\d+)[>\]]")
+_PACKET = re.compile(rb"([<\[])(\d+)\.(\d+)[^>\]]*[>\]]")
 
 
 def angled(packet: bytes) -> bytes:
@@ -34,14 +34,16 @@ class PlainEncoder:
     topics: frozenset[str] | None = None
     packets: int = 1
     padding: bytes = b""
+    encoded: list[int] = field(default_factory=list, compare=False)
+    """The sequences of the events whose packets were made here."""
 
     def encode(self, entry: Entry) -> list[bytes]:
-        """The packets; ``encodings`` in the entry's memo counts how often they were made."""
+        """The packets, made once for all encoders that make the same."""
         key = ("plain", self.packets, self.padding)
         packets: list[bytes] | None = entry.memo.get(key)
         if packets is None:
-            entry.memo["encodings"] = entry.memo.get("encodings", 0) + 1
             sequence = entry.event.sequence
+            self.encoded.append(sequence)
             packets = [b"%d.%d" % (sequence, number) + self.padding for number in range(self.packets)]
             entry.memo[key] = packets
         return packets
@@ -61,6 +63,11 @@ class Recorder:
     def write(self, data: bytes) -> None:
         """Take what the hub writes."""
         self.writes.append(data)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether the gate is open."""
+        return self._gate.is_set()
 
     async def drained(self) -> None:
         """Wait at the gate."""

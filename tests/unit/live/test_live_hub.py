@@ -1,12 +1,15 @@
 """The hub: one encoding and one write for all events of a turn."""
 
 import asyncio
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
 
-from doorstream.live import Hub, Interest
+from doorstream.events import Position
+from doorstream.live import Hub, Interest, Subscription
 from doorstream.live.hub import MAX_JOINED
+from doorstream.log import EventLog
 from doorstream.testing import OTHER_SITE, SITE, make_event
 from doorstream.testing.live import PlainEncoder, Recorder, angled, squared
 
@@ -54,15 +57,45 @@ async def test_events_of_different_turns_are_different_writes(hub):
 
 
 async def test_an_event_is_encoded_once_for_all_groups_with_the_same_packets(hub):
-    joined(hub)
-    joined(hub, Interest(SITE, PlainEncoder(frozenset({"x.test"})), angled))
-    joined(hub, Interest(SITE, PlainEncoder(), squared))
-    joined(hub, Interest(None, PlainEncoder(), angled))
+    made: list[int] = []
+    joined(hub, Interest(SITE, PlainEncoder(encoded=made), angled))
+    joined(hub, Interest(SITE, PlainEncoder(frozenset({"x.test"}), encoded=made), angled))
+    joined(hub, Interest(SITE, PlainEncoder(encoded=made), squared))
+    joined(hub, Interest(None, PlainEncoder(encoded=made), angled))
     hub.publish(make_event(1))
-    [entry] = hub.ring.after(0, None)
     await turn()
 
-    assert entry.memo["encodings"] == 1
+    assert made == [1]
+
+
+async def test_the_ring_keeps_nothing_that_was_encoded(hub):
+    """Once it kept a packet for each event and set of wishes there had been: 1.8 GB for a hundred of them."""
+    for number in range(100):
+        joined(hub, Interest(SITE, PlainEncoder(padding=b"%d" % number), angled))
+    for sequence in range(1, 11):
+        hub.publish(make_event(sequence))
+    await turn()
+    entries = list(hub.ring.after(0, None))
+    member = Recorder()
+    late = Subscription(hub, cast("EventLog", None), member, member)
+    late.seek(Position(hub.epoch, 0))
+    late.follow(Interest(SITE, PlainEncoder(), angled))
+    assert member.sequences == list(range(1, 11))
+    await turn()
+
+    assert len(entries) == 10
+    assert [entry.memo for entry in entries] == [{}] * 10
+
+
+def test_the_table_of_topics_holds_what_groups_want_and_no_more(hub):
+    """Once it had a place for every topic there had been, and drivers may make up as many as they like."""
+    member, group = joined(hub, Interest(SITE, PlainEncoder(frozenset({"x.a", "x.b"})), angled))
+    _, everything = joined(hub)
+    site = hub._sites[SITE]
+    assert set(site.by_topic) == {"x.a", "x.b"}
+    hub.leave(group, member)
+    assert site.by_topic == {}
+    assert list(site.every) == [everything]
 
 
 async def test_a_packet_is_framed_once_for_each_framing(hub):

@@ -184,6 +184,15 @@ async def test_packets_of_an_event_that_this_hub_does_not_have_yet_are_left_out_
     assert recorder.packets == [(4, 1), (5, 0), (5, 1)]
 
 
+async def test_packets_of_an_event_that_nobody_has_are_a_position_in_the_future(site, subscribe):
+    await site.happen(3)
+    subscription, recorder = subscribe()
+    subscription.seek(at(site, 3), skip=1)
+    subscription.follow(PAIRS)
+    await until(lambda: recorder.gone)
+    assert subscription.state is State.CLOSED
+
+
 async def test_a_held_subscription_gets_nothing_and_goes_on_where_it_was(site, subscribe):
     subscription, recorder = subscribe()
     subscription.follow(ALL)
@@ -508,3 +517,20 @@ async def test_two_hundred_come_back_at_once(site, subscribe):
 
     for number, (_, recorder) in enumerate(made):
         assert recorder.sequences == list(range(number % 50 + 1, 71))
+
+
+async def test_who_does_not_read_is_not_written_to_at_once(site):
+    """A client that never reads once had 256 kB more written to it with every change of its subscription."""
+    await site.happen(5)
+    recorder = Recorder()
+    subscription = Subscription(site.hub, site.log, recorder, recorder)
+    subscription.seek(Position(site.hub.epoch, 0))
+    recorder.shut_gate()
+    for padding in (b"a", b"b", b"c"):
+        subscription.follow(Interest(SITE, PlainEncoder(padding=padding), angled))
+        await asyncio.sleep(0)
+    assert recorder.writes == []
+    recorder.open_gate()
+    await site.happen(1)
+    await until(lambda: subscription.state is State.LIVE)
+    assert recorder.sequences == [1, 2, 3, 4, 5, 6]

@@ -245,14 +245,19 @@ def _iq(node: CloudNode | CloudNodeRef | None) -> dict[str, Any]:
 
 def _cloud_node(event: Event, body: _Body, view: SiteView | None) -> CloudNode | CloudNodeRef | None:
     """The cloud node that reported the event: the directory's, else as the event names it."""
-    named = _decode_node(event.cloud_node)
+    named: CloudNodeRef | None = _decode_node(event.cloud_node)
     serial = _text(body.serialNumber) or (named.serialNumber if named is not None else None)
-    if view is not None:
-        if named is not None and named.id is not None and (found := view.cloud_nodes.get(named.id)) is not None:
+    if view is not None and named is not None and named.id is not None:
+        found = view.cloud_nodes.get(named.id)
+        if found is not None:
             return found
-        if serial is not None:
-            return next((node for node in view.cloud_nodes if node.serial_number == serial), None) or named
-    return named or (CloudNodeRef(serialNumber=serial) if serial is not None else None)
+    if view is not None and serial is not None:
+        for node in view.cloud_nodes:
+            if node.serial_number == serial:
+                return node
+    if named is not None and named.id is not None:
+        return named
+    return CloudNodeRef(serialNumber=serial) if serial is not None else None
 
 
 def _zone_of(node: CloudNode | CloudNodeRef | None, view: SiteView | None) -> tzinfo:
