@@ -84,7 +84,7 @@ class SubscriptionMachine(RuleBasedStateMachine):
         self.site = await Site.open(self.log, ring=ring)
         self.weather = Weather(self.log)
         self.base = self.site.hub.sequence
-        self.first_kept = self.base + 1
+        self.first_kept = (await self.log.extent()).first
         self.events: dict[int, tuple[str, str]] = {}
         self.recorder = Recorder()
         self.subscription: Any = None

@@ -36,7 +36,7 @@ class Listen:
     "The port to listen on; 0 for a free one."
     data_dir: Path | None = None
     "Where the log and the index are kept."
-    nats_url: str | None = None
+    nats_url: Annotated[str | None, Parameter(env_var="DOORSTREAM_NATS_URL")] = None
     "Use this NATS server or cluster instead of the embedded one."
     public_url: str | None = None
     "The address that clients use, if it is not host and port."
@@ -142,6 +142,7 @@ async def demo(  # noqa: PLR0913 - one parameter for each option
 
 
 def _settings(listen: Listen, data_dir: Path, **more: object) -> Settings:
+    _warn_of_address(listen)
     return Settings(
         host=listen.host,
         port=listen.port,
@@ -154,6 +155,15 @@ def _settings(listen: Listen, data_dir: Path, **more: object) -> Settings:
         log_json=listen.log_json,
         **more,  # type: ignore[arg-type]
     )
+
+
+def _warn_of_address(listen: Listen) -> None:
+    """Tokens and discovery name the address that clients use; nobody can use a wildcard."""
+    if listen.host in ("0.0.0.0", "::") and listen.public_url is None:  # noqa: S104 - compared, not bound
+        print(  # noqa: T201 - this is a terminal
+            "doorstream: give --public-url: clients on other machines cannot use the address made from --host",
+            file=sys.stderr,
+        )
 
 
 async def _supervise(supervisor: Supervisor) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
@@ -34,7 +35,7 @@ from doorstream.gateway.signalr import HubOptions
 from doorstream.log import StartError
 from doorstream.protocols.engineio import Timing
 from doorstream.server import demo
-from doorstream.server.api import problems
+from doorstream.server.api import documentation, problems
 from doorstream.server.api.access import Access
 from doorstream.server.api.clients import clients_router
 from doorstream.server.api.events import events_router
@@ -110,7 +111,8 @@ class Serving:
 
 def compose(services: Services) -> FastAPI:
     """The application of opened services."""
-    app = FastAPI(title="doorstream", version=__version__, redoc_url=None)
+    app = FastAPIOffline(title="doorstream", version=__version__, redoc_url=None, static_url="/docs/static")
+    documentation.describe(app)
     problems.install(app)
     app.add_exception_handler(ClientDisconnect, _nobody_listens)
     _add_own(app, services)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from fastapi import Request
 from fastapi.routing import iter_route_contexts
 
 from doorstream.gateway import Gateway
@@ -27,3 +28,19 @@ async def test_no_route_is_there_twice(nats_url: str, tmp_path: Path) -> None:
     assert [operation for operation, count in operations.items() if count > 1] == []
     hubs = {f"/v1/hub/{name}{end}" for name in ("entries", "incidents") for end in ("", "/negotiate")}
     assert set(gateway.endpoints) == {"/socket.io"} | hubs
+
+
+async def test_the_api_description_is_whole(nats_url: str, tmp_path: Path) -> None:
+    """Whatever it refers to is there, and people can authorise in it; its page needs nobody else's server."""
+    async with Services.open(Settings(data_dir=tmp_path), nats_url, Gateway()) as services:
+        app = compose(services)
+        document = app.openapi()
+        page = next(context for context in iter_route_contexts(app.routes) if context.path == "/docs")
+        html = (await page.endpoint(Request({"type": "http"}))).body.decode()
+    components = document["components"]
+    references = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
+    assert "EventIn" in references
+    assert references <= set(components["schemas"])
+    assert {scheme["type"] for scheme in components["securitySchemes"].values()} == {"apiKey", "http"}
+    assert "/docs/static/swagger-ui-bundle.js" in html
+    assert "https://" not in html
