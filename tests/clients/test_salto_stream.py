@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from signalr_program import (
@@ -235,6 +236,25 @@ async def test_sal_06_a_lost_role_closes_the_hub(demo: Demo) -> None:
         await changed(demo, SUPER_USER, disabled=True)
         assert "no longer permitted" in (await program.tells("close", patience=1.5))["message"]
         assert not program.all("crash")
+    assert await upgrade(hub_url(demo), token) == 401
+
+
+@pytest.mark.node
+async def test_a_revoked_client_ends_its_users_hubs(demo: Demo) -> None:
+    """D8: the program through which somebody signed in is no longer trusted."""
+    made = await demo.api.create_client(name="app", scopes=["events:read"], sites=[demo.site_id])
+    user = account(demo, ADMIN)
+    form = {"grant_type": "password", "username": user["username"], "password": user["password"]}
+    body = form | {"client_id": made["id"], "client_secret": made["secret"]}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(demo.credentials["salto"]["token_url"], data=body) as answer,
+    ):
+        token = (await answer.json())["access_token"]
+    async with hub_client(hub_url(demo), token=token, options=SKIP) as program:
+        await program.tells("connected")
+        await demo.api.delete_client(made["id"])
+        assert "no longer permitted" in (await program.tells("close", patience=1.5))["message"]
     assert await upgrade(hub_url(demo), token) == 401
 
 

@@ -209,7 +209,7 @@ def check_story(story: Story, events: int, orders: dict[int, tuple[str, str]] | 
             if not event["topic"].startswith("device."):
                 continue
             door = event["body"]["deviceId"]
-            rules.setdefault(door, Rules()).check(event["topic"], event["body"])
+            rules.setdefault(door, Rules()).check(event["topic"], event["body"] | event.get("metadata", {}))
             assert times.get(door, 0) <= event["occurred"]
             times[door] = event["occurred"]
         if orders and seen in orders:

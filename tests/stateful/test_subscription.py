@@ -1,14 +1,16 @@
 """A subscription against a model, on a real log: everything after the position, exactly once and in order.
 
-Events are stored and handed to the hub in separate steps, so that positions can be ahead of the hub; the ring is tiny,
-so that replays read the log; the connection stops taking bytes and takes them again; NATS goes away and comes back in
-the middle of reads; retention removes the beginning of the log; interests and framings change in between.
+Events are stored and handed to the hub in separate steps, so that positions can be ahead of the hub; the ring and the
+portions of a read are tiny; the connection stops taking bytes and takes them again; NATS goes away and comes back in
+the middle of reads; retention removes the beginning of the log; interests and framings change in between, also within
+the turn of the loop in which events were published.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -31,6 +33,8 @@ from doorstream.testing import OTHER_SITE, SITE, until
 from doorstream.testing.live import PlainEncoder, Recorder, Site, angled, squared
 
 TOPICS = ("x.one", "x.two")
+TURN = st.sampled_from([0, 0, 1, 3])
+"""How many events are published in the same turn of the loop."""
 INTERESTS = (
     Interest(SITE, PlainEncoder(packets=2), angled),
     Interest(SITE, PlainEncoder(frozenset({"x.one"}), packets=3), angled),
@@ -40,7 +44,7 @@ INTERESTS = (
 
 
 class Weather:
-    """The log, and NATS when it is away: then every question fails, also the next one of a read that has begun."""
+    """The log, read in portions of three; while NATS is away every question fails, also in the middle of a read."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
@@ -54,12 +58,11 @@ class Weather:
         self._complain()
 
     async def read(self, after: int, *, site_id: str | None, upto: int) -> AsyncIterator[list[Event]]:
-        """As the log's, but in portions of three."""
+        """As the log's."""
         self._complain()
         async for events in self._log.read(after, site_id=site_id, upto=upto):
-            for start in range(0, len(events), 3):
-                yield events[start : start + 3]
-                self._complain()
+            yield events
+            self._complain()
 
     def _complain(self) -> None:
         if self.away:
@@ -81,6 +84,8 @@ class SubscriptionMachine(RuleBasedStateMachine):
         await self.connection.open(self.url)
         self.log = EventLog(self.connection, retention=86_400)
         await self.log.open()
+        reader = self.log._stream.reader
+        reader.read = functools.partial(reader.read, limit=3)
         self.site = await Site.open(self.log, ring=ring)
         self.weather = Weather(self.log)
         self.base = self.site.hub.sequence
@@ -106,14 +111,13 @@ class SubscriptionMachine(RuleBasedStateMachine):
         self.runner.run(self.site.store(count, topic=topic, site_id=site_id))
         self.events |= dict.fromkeys(range(last + 1, last + count + 1), (site_id, topic))
 
-    @rule(count=st.integers(1, 8), turn=st.booleans())
-    def publish(self, count: int, turn: bool) -> None:
-        async def act() -> None:
-            self.site.publish(count)
-            if turn:
-                await asyncio.sleep(0)
+    @rule(count=st.integers(1, 8))
+    def publish(self, count: int) -> None:
+        self.act(lambda: self.site.publish(count))
 
-        self.runner.run(act())
+    @rule()
+    def publish_all(self) -> None:
+        self.act(self.site.publish)
 
     @rule(seconds=st.sampled_from([0, 0, 0.001, 0.01]))
     def time_passes(self, seconds: float) -> None:
@@ -141,43 +145,47 @@ class SubscriptionMachine(RuleBasedStateMachine):
 
     # What the consumer does
 
-    @rule(interest=st.sampled_from(INTERESTS))
-    def follow(self, interest: Interest) -> None:
-        async def act() -> None:
-            self.subscription.hold()
-            self._end_segment()
+    @rule(interest=st.sampled_from(INTERESTS), publish=TURN)
+    def follow(self, interest: Interest, publish: int) -> None:
+        def act() -> None:
+            self.site.publish(publish)
+            self._hold()
             self.wanted = interest
             self.last_at_follow = self._last()
             self.subscription.follow(interest._replace(framing=self.recorder.framing))
 
-        self.runner.run(act())
+        self.act(act)
 
-    @rule()
-    def hold(self) -> None:
-        async def act() -> None:
-            self.subscription.hold()
-            self._end_segment()
+    @rule(publish=TURN)
+    def hold(self, publish: int) -> None:
+        def act() -> None:
+            self.site.publish(publish)
+            self._hold()
 
-        self.runner.run(act())
+        self.act(act)
 
-    @rule(share=st.floats(0, 1), skip=st.integers(0, 3))
-    def seek(self, share: float, skip: int) -> None:
-        async def act() -> None:
-            self.subscription.hold()
-            self._end_segment()
-            sequence = self.base + round((self._last() - self.base) * share)
+    @rule(distance=st.integers(-25, 4), skip=st.integers(0, 3), interest=st.sampled_from(INTERESTS), publish=TURN)
+    def resume(self, distance: int, skip: int, interest: Interest, publish: int) -> None:
+        """From a position before or, when other workers are faster, after where this hub stands."""
+
+        def act() -> None:
+            self._hold()
+            sequence = min(max(self.site.hub.sequence + distance, self.base), self._last())
             self.subscription.seek(Position(self.log.epoch, sequence), skip=skip)
             self._begin_segment(sequence, (sequence + 1, skip))
+            self.wanted = interest
+            self.last_at_follow = self._last()
+            self.subscription.follow(interest._replace(framing=self.recorder.framing))
+            self.site.publish(publish)
 
-        self.runner.run(act())
+        self.act(act)
 
     @rule(epoch=st.sampled_from(["", "00000000"]))
     def seek_what_cannot_be(self, epoch: str) -> None:
         """Another log's position, or one in the future: following it must end in ``position_gone``."""
 
         async def act() -> None:
-            self.subscription.hold()
-            self._end_segment()
+            self._hold()
             sequence = self._last() + 1 if not epoch else self._last()
             self.subscription.seek(Position(epoch or self.log.epoch, sequence))
             self.subscription.follow(INTERESTS[0]._replace(framing=self.recorder.framing))
@@ -190,13 +198,22 @@ class SubscriptionMachine(RuleBasedStateMachine):
         self.runner.run(act())
 
     @precondition(lambda self: self.wanted is not None)
-    @rule()
-    def reframe(self) -> None:
-        async def act() -> None:
+    @rule(publish=TURN)
+    def reframe(self, publish: int) -> None:
+        def act() -> None:
+            self.site.publish(publish)
             self.recorder.framing = squared if self.recorder.framing is angled else angled
             self.last_at_follow = self._last()
             self.reframed_at = len(self.recorder.packets)
             self.subscription.reframe()
+
+        self.act(act)
+
+    def act(self, do: Callable[[], None]) -> None:
+        """Do something within one turn of the loop."""
+
+        async def act() -> None:
+            do()
 
         self.runner.run(act())
 
@@ -240,8 +257,9 @@ class SubscriptionMachine(RuleBasedStateMachine):
         self.begin = (sequence, len(self.recorder.packets))
         self.partial = partial
 
-    def _end_segment(self) -> None:
-        """The subscription is held: everything up to its position was written, and nothing else."""
+    def _hold(self) -> None:
+        """Once it is held, everything up to its position was written, and nothing else."""
+        self.subscription.hold()
         if self.subscription.state is not State.CLOSED:
             upto = self.subscription.position.sequence
             assert self._received() == self._expected(upto), "incomplete"
@@ -295,6 +313,6 @@ def test_a_subscription_delivers_everything_after_its_position_once_and_in_order
     run_state_machine_as_test(
         SubscriptionMachine,
         settings=settings(
-            max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -109,6 +109,10 @@ class Connection:
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
             return int(head.split()[1]), await self._reader.readexactly(int(length.split(b":")[1]))
 
+    async def read(self, size: int) -> bytes:
+        """What came, up to that many bytes."""
+        return await self._reader.read(size)
+
     async def leave(self) -> None:
         """Close in the middle of whatever it is."""
         await self._writer.drain()

@@ -27,16 +27,20 @@ The state is small:
 There are no clocks here. Who drives a door (the story, or one day a module's timers) calls `relock` when the release
 is over and `held_too_long` when the leaf has been open for longer than it may.
 
-The topics and the keys of the bodies are those of seed 000; the keys `cause` and `by` are doorstream's own.
+The topics and the keys of the bodies are those of seed 000. `cause` and `by` (`ORIGIN`) are doorstream's own: they go
+into an event's metadata, because clients of the vendor do not expect them in its body.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
 
+ORIGIN: Final = ("cause", "by")
+"""What a signal may say of where it came from: `request`, `rex`, `schedule` or `command`, and whose command it was."""
+
 
 class Signal(NamedTuple):
-    """One report of a controller: its topic, and what its body holds beside the device. Not to be changed by anyone."""
+    """One report of a controller: its topic, and what is to be said beside the device. Not to be changed by anyone."""
 
     topic: str
     body: dict[str, Any]

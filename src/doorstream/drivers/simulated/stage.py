@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
 from doorstream.drivers.simulated.building import Building, CloudNode, Device
-from doorstream.drivers.simulated.door import Door, Signal
+from doorstream.drivers.simulated.door import ORIGIN, Door, Signal
 from doorstream.drivers.simulated.scenes import Scene
 
 Event: TypeAlias = dict[str, Any]
@@ -36,7 +36,7 @@ class Place:
 
     def body(self, signal: Signal) -> dict[str, Any]:
         """Return the body of an event of this door, all keys of the samples of seed 000 included."""
-        return {"deviceId": self.device.id, "device": self._device_body, **signal.body}
+        return {"deviceId": self.device.id, "device": self._device_body, **_without_origin(signal)}
 
 
 class _Performance(NamedTuple):
@@ -115,12 +115,20 @@ class Wing:
 
     def event(self, place: Place | None, signal: Signal, occurred: int) -> Event:
         """Return the event of a signal from one of this wing's places, or of the cloud node itself."""
-        return {
+        event = {
             "topic": signal.topic,
             "occurred": occurred,
             "body": dict(signal.body) if place is None else place.body(signal),
             "cloudNode": self._node_body,
         }
+        origin = {key: signal.body[key] for key in ORIGIN if key in signal.body}
+        if origin:
+            event["metadata"] = origin
+        return event
+
+
+def _without_origin(signal: Signal) -> dict[str, Any]:
+    return {key: value for key, value in signal.body.items() if key not in ORIGIN}
 
 
 class Stage:

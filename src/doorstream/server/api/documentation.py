@@ -24,8 +24,8 @@ _PROBLEM: dict[str, Any] = {
 _NAMES = {"type": ["string", "null"]}
 _EVENT_IN: dict[str, Any] = {
     "type": "object",
-    "description": "An event as it is put in. Keys and body are as in PDK's samples; names that are left out are filled "
-    "in from the directory.",
+    "description": "An event as it is put in. Keys and body are as in PDK's samples; names may be left out: they are "
+    "filled in from the directory.",
     "properties": {
         "topic": {"type": "string", "examples": ["device.request.allowed", "x.acme.lift.stuck"]},
         "occurred": {

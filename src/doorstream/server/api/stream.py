@@ -70,7 +70,9 @@ class SseStream:
         self._size = 0
         self._is_behind = False
         self.replaying = False
-        self._changed = asyncio.Event()
+        # Two events, because each is cleared by whoever waits for it: a common one would swallow the other's signal.
+        self._written = asyncio.Event()
+        self._taken = asyncio.Event()
         self._closed = False
         self._subscription = Subscription(services.hub, services.log, self, self)
         if after is not None:
@@ -84,7 +86,7 @@ class SseStream:
         """Take bytes from the hub."""
         self._unsent.append(data)
         self._size += len(data)
-        self._changed.set()
+        self._written.set()
         if self._size > _MAX_UNSENT and not self._is_behind:
             self._is_behind = True
             asyncio.get_running_loop().call_soon(self._fall_back)  # the hub may be in the middle of writing
@@ -102,8 +104,8 @@ class SseStream:
     async def drained(self) -> None:
         """Wait until the reader took what is there."""
         while self._size:
-            self._changed.clear()
-            await self._changed.wait()
+            self._taken.clear()
+            await self._taken.wait()
 
     def position_gone(self, error: PositionGone) -> None:
         """Say what is missing, and go on with what is kept (D15)."""
@@ -120,7 +122,7 @@ class SseStream:
     def end(self) -> None:
         """End the response."""
         self._closed = True
-        self._changed.set()
+        self._written.set()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The response's body, until the reader leaves.
@@ -133,16 +135,16 @@ class SseStream:
             self._subscription.follow(self._interest)
             while not self._closed:
                 if not self._unsent:
-                    self._changed.clear()
+                    self._written.clear()
                     try:
-                        await asyncio.wait_for(self._changed.wait(), _KEEP_ALIVE)
+                        await asyncio.wait_for(self._written.wait(), _KEEP_ALIVE)
                     except TimeoutError:
                         yield b": keep-alive\n\n"
                     continue
                 data, self._unsent = b"".join(self._unsent), []
                 yield data
                 self._size -= len(data)
-                self._changed.set()
+                self._taken.set()
                 if self._is_behind and not self._size:
                     self._is_behind = False
                     if self._subscription.state is State.HELD:

@@ -277,14 +277,13 @@ def test_events_have_the_keys_of_the_samples():
     nodes = {node.id: node for node in BUILDING.cloud_nodes}
     devices = {device.id: device for device in BUILDING.devices}
     for _, event in events(story(rate=20), 400):
-        assert event.keys() == {"topic", "occurred", "body", "cloudNode"}
+        assert event.keys() - {"metadata"} == {"topic", "occurred", "body", "cloudNode"}
         assert type(event["occurred"]) is int
         node = nodes[event["cloudNode"]["id"]]
         assert event["cloudNode"] == {"id": node.id, "serialNumber": node.serial_number, "name": node.name}
         body = dict(event["body"])
-        cause = body.pop("cause", None)
+        cause = event.get("metadata", {}).get("cause")
         assert (cause is not None) is (event["topic"] == "device.input.relay.on")
-        body.pop("by", None)
         assert fits(body, forms[event["topic"]]), event
         if "device" in body:
             device = devices[body["deviceId"]]
@@ -368,7 +367,7 @@ def test_a_command_waits_behind_what_is_late():
     of.command(door.id, "unlock", by="Ada")
     put_in = [event for _, event in (*events(of, back), *events(of, 300))]
     reported = [event for event in put_in if event["body"].get("deviceId") == door.id]
-    obeyed = next(index for index, event in enumerate(reported) if event["body"].get("by") == "Ada")
+    obeyed = next(index for index, event in enumerate(reported) if event.get("metadata", {}).get("by") == "Ada")
     assert obeyed > 0
     occurred = [event["occurred"] for event in reported]
     assert occurred == sorted(occurred)
@@ -391,8 +390,8 @@ def test_a_command_without_a_rate():
     assert step.at == 10.04
     assert step.events[0]["topic"] == "device.input.relay.on"
     assert step.events[0]["occurred"] == STARTED_MS + 10_040
-    assert step.events[0]["body"]["cause"] == "command"
-    assert step.events[0]["body"]["by"] == "Ada"
+    assert step.events[0]["metadata"]["cause"] == "command"
+    assert step.events[0]["metadata"]["by"] == "Ada"
     assert command_events(of, door, 60) == [
         ("device.input.dps.opened", pytest.approx(11.54)),
         ("device.input.dps.closed", pytest.approx(13.54)),
@@ -411,7 +410,7 @@ def test_a_command_is_obeyed_at_once_at_any_rate(rate):
         *_, last = [event for step in of.take(second) for event in step.events]
         assert last["topic"] == "device.input.relay.on"
         assert last["body"]["deviceId"] == door.id
-        assert last["body"]["cause"] == "command"
+        assert last["metadata"]["cause"] == "command"
 
 
 def test_commands_are_made_up_for():
@@ -466,7 +465,7 @@ def test_commands_do_not_starve_behind_a_limit():
     (second, *_) = of.take(1000, 10)
     assert isinstance(second, Step)
     assert second.at == first[-1].at
-    assert second.events[-1]["body"]["cause"] == "command"
+    assert second.events[-1]["metadata"]["cause"] == "command"
 
 
 def test_postponing_moves_what_was_not_taken():
