@@ -77,6 +77,8 @@ async def test_examples_of_the_readme(demo: Path, tmp_path: Path) -> None:
     printed = await output_of(*node("ws", tmp_path), until="cloudNode", environment=modules | {"TOKEN": token})
     assert "'device.input.relay.on'" in printed
 
+    assert "lock_opened" in await output_of(*node("signalr", tmp_path), until="lock_opened", environment=modules)
+
     for duplicates in (0, 1):
         answer = await output_of("sh", "-c", f"exec {EXAMPLES['curl ingest']}")
         assert f'"duplicates":{duplicates}' in answer
@@ -85,4 +87,4 @@ async def test_examples_of_the_readme(demo: Path, tmp_path: Path) -> None:
 
 def test_every_example_is_tried() -> None:
     """A new example needs a test."""
-    assert set(EXAMPLES) == {"socket.io-client", "ws", "curl ingest", "curl stream"}
+    assert set(EXAMPLES) == {"socket.io-client", "ws", "signalr", "curl ingest", "curl stream"}

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import contextlib
+import os
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -20,7 +25,10 @@ _DEFAULT = Server()
 
 
 async def ingest(
-    file: str, server: Annotated[Server, Parameter(name="*")] = _DEFAULT, *, site: str | None = None
+    file: Annotated[str, Parameter(allow_leading_hyphen=True)],  # a hyphen alone would be taken for an option
+    server: Annotated[Server, Parameter(name="*")] = _DEFAULT,
+    *,
+    site: str | None = None,
 ) -> None:
     """Put the events of an NDJSON file in; - reads standard input.
 
@@ -40,7 +48,7 @@ async def ingest(
                 task = progress.add_task("ingest", total=size)
 
                 async def body() -> AsyncIterator[bytes]:
-                    while chunk := source.read(_CHUNK):
+                    async for chunk in _chunks(source):
                         progress.advance(task, len(chunk))
                         yield chunk
 
@@ -54,7 +62,8 @@ async def ingest(
         f"{report['accepted']} accepted, {report['duplicates']} duplicates, {report['rejected_count']} rejected"
     )
     for rejected in report["rejected"][:_SHOWN]:
-        console.print(f"  line {rejected['line']}: {rejected['reason']}", style="yellow", markup=False)
+        text = f"  line {rejected['line']}: {rejected['reason']}"
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
     if report["rejected_count"]:
         raise CommandError(f"{report['rejected_count']} lines were rejected")
 
@@ -67,6 +76,35 @@ def _open(file: str) -> tuple[BinaryIO, int | None]:
         return path.open("rb"), path.stat().st_size
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}", 2) from None
+
+
+async def _chunks(source: BinaryIO) -> AsyncIterator[bytes]:
+    """What there is to read, as it comes.
+
+    It is read by a thread that nobody waits for: a pipe may be silent for ever, and meanwhile the server may answer or
+    somebody may press Ctrl-C.
+    """
+    loop, descriptor = asyncio.get_running_loop(), source.fileno()
+    chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue(1)
+
+    def read_all() -> None:
+        item: bytes | OSError = b" "
+        while item and isinstance(item, bytes):
+            try:
+                item = os.read(descriptor, _CHUNK)
+            except OSError as error:
+                item = error
+            asyncio.run_coroutine_threadsafe(chunks.put(item), loop).result()
+
+    def read() -> None:
+        with contextlib.suppress(RuntimeError, concurrent.futures.CancelledError):  # nobody wants to know any more
+            read_all()
+
+    threading.Thread(target=read, daemon=True, name="reading the events").start()
+    while chunk := await chunks.get():
+        if isinstance(chunk, OSError):
+            raise CommandError(f"the events cannot be read: {chunk.strerror}", 2)
+        yield chunk
 
 
 def _progress(console: Console) -> Progress:

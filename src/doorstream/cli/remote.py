@@ -36,7 +36,7 @@ class Server:
         """Connect; raises CommandError when it is not known where to."""
         import aiohttp  # noqa: PLC0415 - it takes a fifth of a second, which --help need not wait for
 
-        found = self._from_file() if self.url is None or self.api_key is None else {}
+        found = self._from_file()
         url, key = self.url or found.get("url"), self.api_key or found.get("api_key")
         if url is None or key is None:
             raise CommandError("which server? give --url and --api-key (or DOORSTREAM_URL and DOORSTREAM_API_KEY)", 2)
@@ -44,17 +44,23 @@ class Server:
         async with aiohttp.ClientSession(headers={"X-API-Key": key}, timeout=timeout) as session:
             try:
                 yield Remote(session, url.rstrip("/"))
+            except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+                raise CommandError(f"{url} is no address: one looks like http://127.0.0.1:8080", 2) from None
             except aiohttp.ClientConnectorError as error:
                 raise CommandError(f"{url} cannot be reached: {error.os_error.strerror}", 2) from None
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise CommandError(f"{url} went away: {error}", 2) from None
 
     def _from_file(self) -> dict[str, str]:
+        """What the demo wrote down. Its key is for its own address: another server must not be given it."""
+        if self.url is not None and self.api_key is not None:
+            return {}
         try:
             content: dict[str, str] = json.loads((self.data_dir / CLIENT_FILE).read_text())
         except (OSError, ValueError):
             return {}
-        return content
+        is_meant = self.url is None or self.url.rstrip("/") == content.get("url")
+        return content if is_meant else {}
 
 
 class Remote:

@@ -12,6 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from doorstream.auth import ExternalIssuer
 from doorstream.cli.errors import CommandError
 from doorstream.log import StartError
 from doorstream.server import logs
@@ -46,6 +47,10 @@ class Listen:
     "Worker processes. With more than one, Socket.IO clients have to use WebSocket only."
     pdk_rate_limits: bool = True
     "Limit PDK's REST and token routes as the vendor does."
+    salto_token_ttl: Annotated[float, Parameter(validator=Number(gt=0))] = 3600.0
+    "Seconds for which a Salto KS access token is valid."
+    salto_close_at_expiry: bool = False
+    "Close Salto KS hubs when their tokens expire, so that clients come back with new ones."
     log_json: bool = False
     "Log as JSON lines."
 
@@ -53,13 +58,16 @@ class Listen:
 _DEFAULTS = Listen()
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 - one parameter for each option
     listen: Annotated[Listen, Parameter(name="*")] = _DEFAULTS,
     *,
     import_file: Annotated[Path | None, Parameter(name="--import")] = None,
     retention_days: Annotated[float, Parameter(validator=Number(gt=0))] = 90.0,
     log_max_bytes: int = -1,
     min_free: int | None = None,
+    salto_issuer: str | None = None,
+    salto_audience: str = "user_api",
+    salto_jwks_url: str | None = None,
 ) -> None:
     """Run a server until it is interrupted.
 
@@ -75,6 +83,12 @@ async def serve(
         The size of the whole log, of which the oldest events leave first; -1 for no limit.
     min_free:
         Refuse events while fewer bytes are free on the disk; by default 5 % of it, at least 16 MB, at most 256 MB.
+    salto_issuer:
+        Take Salto KS access tokens of this identity server instead of our own.
+    salto_audience:
+        The audience of its tokens.
+    salto_jwks_url:
+        Where its public keys are.
     """
     settings = _settings(
         listen,
@@ -83,6 +97,7 @@ async def serve(
         retention=retention_days * DAY,
         log_max_bytes=log_max_bytes,
         min_free=min_free,
+        salto_identity=_external_identity(salto_issuer, salto_audience, salto_jwks_url),
     )
 
     def started(url: str, word: Started) -> None:
@@ -152,9 +167,22 @@ def _settings(listen: Listen, data_dir: Path, **more: object) -> Settings:
         system_token_ttl=listen.system_token_ttl,
         workers=listen.workers,
         pdk_rate_limits=listen.pdk_rate_limits,
+        salto_token_ttl=listen.salto_token_ttl,
+        salto_close_at_expiry=listen.salto_close_at_expiry,
         log_json=listen.log_json,
         **more,  # type: ignore[arg-type]
     )
+
+
+def _external_identity(issuer: str | None, audience: str, jwks_url: str | None) -> ExternalIssuer | None:
+    if issuer is None and jwks_url is None:
+        return None
+    if issuer is None or jwks_url is None:
+        raise CommandError("--salto-issuer and --salto-jwks-url belong together", status=2)
+    try:
+        return ExternalIssuer(issuer, audience, jwks_url)
+    except ValueError as error:
+        raise CommandError(f"--salto-jwks-url: {error}", status=2) from None
 
 
 def _warn_of_address(listen: Listen) -> None:

@@ -94,17 +94,19 @@ class _Follower:
                 yield item
 
     async def _items(self, response: aiohttp.ClientResponse) -> Any:
-        name, data = "message", ""
+        name, data, last = "message", "", self._last
         async for raw in response.content:
             field, _, value = raw.decode().rstrip("\r\n").partition(": ")
             if field == "id":
-                self._last = value
+                last = value
             elif field == "event":
                 name = value
             elif field == "data":
                 data = value
-            elif not field and data:
-                yield name, data
+            elif not field and not value:
+                self._last = last  # only now: an event that was cut off in the middle is to come again
+                if data:
+                    yield name, data
                 name, data = "message", ""
 
 

@@ -21,6 +21,7 @@ class _Kept(msgspec.Struct, rename="camel"):
 
 
 _decode = msgspec.json.Decoder(_Kept).decode
+_decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -46,6 +47,12 @@ class Event:
         self.json = json
         self.sequence = sequence
         self.recorded = recorded
+
+    @property
+    def cause(self) -> Any:
+        """What made it happen (``request``, ``rex``, ``schedule``, ``command``), where its source said so."""
+        metadata = _decode_any(self.metadata)
+        return metadata.get("cause") if isinstance(metadata, dict) else None
 
     def public_json(self, epoch: str) -> bytes:
         """The event as our own API shows it: as kept, with ``recorded`` and ``position``."""

@@ -13,6 +13,8 @@ ALLOWED_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 ALLOWED_HEADERS = (
     "Accept",
     "Authorization",
+    "CLP-Continuation-Token",
+    "CLP-disable-odata-v3-conversion",
     "Content-Type",
     "If-None-Match",
     "Last-Event-ID",

@@ -108,6 +108,12 @@ class Credentials:
     client secret  {self.secret("pdk")}
     system id      {site.id}
 
+  Salto KS (SignalR, {self.url}/v1/hub/entries?site_id={site.id})
+    client id      {client_id("salto")}
+    client secret  {self.secret("salto")}
+    user           {username("site_admin")}
+    password       {self.secret("site_admin")}
+
   See the doors:      .venv/bin/doorstream tail
   Follow by HTTP:     curl -N -H "X-API-Key: {self.admin_key}" {self.url}/api/sites/{site.id}/stream
   Your own program:   the examples in README.md

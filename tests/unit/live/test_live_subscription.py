@@ -503,6 +503,26 @@ async def test_large_events_come_from_the_ring_in_portions(log, subscribe, site)
     assert recorder.sequences == list(range(1, 21))
 
 
+async def test_a_ring_that_moved_on_while_the_connection_was_slow(site, subscribe):
+    """The last bytes of a replay took so long that the ring no longer holds what comes next."""
+
+    class Slow(Recorder):
+        calls = 0
+
+        async def drained(self):
+            self.calls += 1
+            if self.calls == 2:
+                await site.happen(30)
+
+    await site.happen(20)
+    subscription, recorder = subscribe(Slow())
+    subscription.seek(at(site, 0))
+    subscription.follow(ALL)
+    await live(subscription)
+
+    assert recorder.sequences == list(range(1, 51))
+
+
 async def test_two_hundred_come_back_at_once(site, subscribe):
     """From before the ring: each reads the log, and each gets everything once."""
     await site.happen(60)

@@ -53,7 +53,6 @@ class _Actor(msgspec.Struct):
 _decode_audited = msgspec.json.Decoder(_Audited).decode
 _decode_serial = msgspec.json.Decoder(_Serial).decode
 _decode_sync = msgspec.json.Decoder(_Sync).decode
-_decode_any = msgspec.json.Decoder().decode
 _decode_actor = msgspec.json.Decoder(_Actor | None).decode
 
 # D17: what is auditable, and its sentence. "holder" and "device" stand for the placeholders in their order; a topic
@@ -213,15 +212,9 @@ def _sync_json(event: Event) -> bytes:
     return _encode({"systemId": event.site_id, "panelSn": sync.panelSn, "details": details})
 
 
-def _cause_of(event: Event) -> Any:
-    """What switched a relay on; drivers say so in the event's metadata."""
-    metadata = _decode_any(event.metadata)
-    return metadata.get("cause") if isinstance(metadata, dict) else None
-
-
 def _live_event_json(event: Event) -> bytes | None:
     audited = _decode_audited(event.body)
-    if event.topic == _ONLY_BY_COMMAND and _cause_of(event) != "command":
+    if event.topic == _ONLY_BY_COMMAND and event.cause != "command":
         return None
     sentence, subjects = _SENTENCES[event.topic]
     placeholders = {

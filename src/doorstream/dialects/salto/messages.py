@@ -100,7 +100,6 @@ class _Body(msgspec.Struct):
     cardNumber: Any = None  # noqa: N815 - the wire's name
     requestFactor: Any = None  # noqa: N815 - the wire's name
     serialNumber: Any = None  # noqa: N815 - the wire's name
-    cause: Any = None
 
 
 _decode_body = msgspec.json.Decoder(_Body).decode
@@ -128,7 +127,7 @@ class Shapes:
         if kind is None:
             return None
         body = _decode_body(event.body)
-        if event.topic == _ONLY_BY_COMMAND and body.cause != "command":
+        if event.topic == _ONLY_BY_COMMAND and event.cause != "command":
             return None
         user_id = None if kind.is_rejection else _text(body.holderId)
         return Shown(kind.hub, user_id, _encode(self._object(event, kind, body, user_id)))

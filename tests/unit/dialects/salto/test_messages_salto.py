@@ -47,7 +47,10 @@ def shapes(view: SiteView) -> Shapes:
 
 def event(topic: str, occurred: int = WINTER, node: Any = None, **body: Any) -> Event:
     """An event as kept, one minute later."""
-    kept = encode_kept(id="e1", topic=topic, site_id=SITE, occurred=occurred, body=body, cloud_node=node, metadata=None)
+    metadata = {"cause": body.pop("cause")} if "cause" in body else None
+    kept = encode_kept(
+        id="e1", topic=topic, site_id=SITE, occurred=occurred, body=body, cloud_node=node, metadata=metadata
+    )
     return Event(kept, 7, occurred + 60_000)
 
 
