@@ -173,7 +173,8 @@ async def test_an_import_file_that_cannot_be_used(tmp_path: Path) -> None:
     path.write_text("[[sites]]\nid = 'harbour'\ncastle = 3\n")
     check_refused(await run(*start), "building.toml", "sites[0]", "castle")
     path.write_text(
-        "[[clients]]\nid = 'app'\nname = 'App'\nscopes = ['events:read']\nsites = 'all'\nsecret = 'a-long-secret-0123456789'\n"
+        "[[clients]]\nid = 'app'\nname = 'App'\nscopes = ['events:read']\nsites = 'all'\n"
+        "secret = 'a-long-secret-0123456789'\n"
     )
     server = Serve(tmp_path, "--import", str(path))
     await server.start()
