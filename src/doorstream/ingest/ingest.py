@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -141,9 +141,12 @@ class Ingest:
         What was kept until then stays, and can be put in again with the same ids.
         """
         report = LineReport()
-        portion: list[Accepted] = []
-        size = 0
-        async for number, line in lines_of(body):
+        portion = _Portion()
+
+        async def flush() -> None:
+            report.add(await self._append_portion(site_id, portion.taken()))
+
+        async for number, line in lines_of(_with_pauses(body, flush)):
             if line is None:
                 report.reject(number, f"longer than {MAX_EVENT_BYTES} bytes")
             elif line.strip():
@@ -152,12 +155,9 @@ class Ingest:
                 except InvalidEvent as error:
                     report.reject(number, str(error))
                     continue
-                portion.append(event)
-                size += len(event.json)
-            if len(portion) >= _PORTION or size >= _PORTION_BYTES:
-                report.add(await self._append_portion(site_id, portion))
-                portion, size = [], 0
-        report.add(await self._append_portion(site_id, portion))
+                if portion.add(event):
+                    await flush()
+        await flush()
         return report
 
     def check_space(self, size: int = 0) -> None:
@@ -241,3 +241,29 @@ class _Contended(LogUnavailable):
 
 
 assert _PORTION <= MAX_BATCH  # noqa: S101 - a portion is one atomic batch
+
+
+class _Portion:
+    """Lines that are kept together."""
+
+    def __init__(self) -> None:
+        self._events: list[Accepted] = []
+        self._size = 0
+
+    def add(self, event: Accepted) -> bool:
+        """Add one; True when it is time to keep them."""
+        self._events.append(event)
+        self._size += len(event.json)
+        return len(self._events) >= _PORTION or self._size >= _PORTION_BYTES
+
+    def taken(self) -> list[Accepted]:
+        """All of them; it is empty then."""
+        events, self._events, self._size = self._events, [], 0
+        return events
+
+
+async def _with_pauses(body: AsyncIterator[bytes], flush: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
+    """The body, with what it brought kept before more is waited for: a body that is never complete is live as well."""
+    async for chunk in body:
+        yield chunk
+        await flush()
