@@ -10,25 +10,34 @@ from typing import Any
 
 import structlog
 
-_SECRET_KEYS = re.compile(
-    r"(?i)((?:token|access_token|id_token|refresh_token|client_secret|password|code|code_verifier|api[-_]key|x-api-key|ticket)=)"
-    r"[^&\s\"']+"
+_NAMES = (
+    "token|access_token|id_token|refresh_token|client_secret|password|code|code_verifier|api[-_]key|x-api-key|ticket"
 )
-_SECRET_FORMS = re.compile(r"\bds_[A-Za-z0-9_-]{8,}|\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
-_URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
+_IN_QUERY = re.compile(rf"(?i)((?:{_NAMES})=)[^&\s\"']+")
+_IN_JSON = re.compile(rf"(?i)(\"(?:{_NAMES})\"\s*:\s*\")[^\"]+")
+_IN_ADDRESS = re.compile(r"(://)[^/\s@]+@")
+_FORMS = re.compile(r"\bds_[A-Za-z0-9_-]{8,}|\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 
 def redacted(text: str) -> str:
     """The text without tokens, keys, passwords and secrets."""
-    text = _SECRET_KEYS.sub(r"\1…", text)
-    text = _URL_PASSWORD.sub(r"\1…@", text)
-    return _SECRET_FORMS.sub("…", text)
+    text = _IN_JSON.sub(r"\1…", _IN_QUERY.sub(r"\1…", text))
+    return _FORMS.sub("…", _IN_ADDRESS.sub(r"\1…@", text))
+
+
+def _redacted_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, dict):
+        return {key: _redacted_value(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted_value(inner) for inner in value]
+    return value
 
 
 def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = redacted(value)
+        event[key] = _redacted_value(value)
     return event
 
 
