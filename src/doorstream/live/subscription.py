@@ -15,7 +15,7 @@ import structlog
 from doorstream.events import Position
 from doorstream.live.entry import Entry, Interest, Outlet
 from doorstream.live.hub import MAX_JOINED, Group, Hub, framed, packets_of
-from doorstream.log import EventLog, LogUnavailable, PositionGone
+from doorstream.log import ApiError, EventLog, LogUnavailable, PositionGone
 
 _logger = structlog.get_logger(__name__)
 
@@ -199,7 +199,9 @@ class Subscription:
             self._consumer.position_gone(error)
         except Exception:
             _logger.exception("a replay failed")
-            raise
+            self._task = None
+            self.close()
+            self._consumer.position_gone(PositionGone(self._hub.position))  # better told than silently stuck
 
     async def _read_on(self) -> bool:
         """Replay until live; False when the log went away in the middle and it should be tried again."""
@@ -215,7 +217,7 @@ class Subscription:
                 await self._outlet.drained()
                 if self._cursor >= self._hub.ring.base and self._write_ring_portion():
                     return True
-        except LogUnavailable:
+        except (ApiError, LogUnavailable):
             return False
 
     async def _read_log(self, upto: int) -> None:

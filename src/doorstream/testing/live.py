@@ -124,8 +124,9 @@ class Site:
         batch = [(site_id, topic, f"{prefix}-{n}", event.json) for n, event in enumerate(made)]
         for start in range(0, count, MAX_BATCH):
             places = await self.log.append_batch(batch[start : start + MAX_BATCH])
-            for place, event in zip(places, made[start : start + MAX_BATCH], strict=True):
-                self._stored.append(Event(event.json, place.sequence, event.recorded))
+            first, last = places[0].sequence, places[-1].sequence
+            async for events in self.log.read(first - 1, site_id=None, upto=last):
+                self._stored.extend(events)
 
     def publish(self, count: int | None = None) -> None:
         """Hand stored events to the hub, all of them or so many; they are written in the next turn of the loop."""

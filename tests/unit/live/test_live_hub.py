@@ -207,6 +207,7 @@ async def test_much_at_once_is_written_in_pieces(hub):
 
     sizes = [len(data) for data in member.writes]
     assert sum(sizes) > 1_000_000
+    assert len(sizes) == 4
     assert all(MAX_JOINED <= size <= MAX_JOINED + 2000 for size in sizes[:-1])
     assert b"".join(member.writes).count(b"<") == 1000
 
