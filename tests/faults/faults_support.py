@@ -14,11 +14,13 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
-from doorstream.testing.server import Api, free_port
+from doorstream.testing.server import Api, ApiRefused, free_port
+
+_T = TypeVar("_T")
 
 COMMAND = str(Path(sys.executable).with_name("doorstream"))
 OPENED, DENIED, OWN = "device.input.dps.opened", "device.request.denied", "x.fault.test"
@@ -210,11 +212,23 @@ def event(event_id: str, topic: str = OPENED, **more: Any) -> dict[str, Any]:
     return {"id": event_id, "topic": topic, "occurred": 1_780_000_000_000, "body": {"deviceId": "door-1"}} | more
 
 
+async def patiently(ask: Callable[[], Coroutine[Any, Any, _T]], patience: float = 20.0) -> _T:
+    """What is asked for, as soon as the server is there again."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return await ask()
+        except (ApiRefused, *_AWAY) as error:
+            if time.monotonic() > deadline or (isinstance(error, ApiRefused) and error.status != 503):
+                raise
+        await asyncio.sleep(_REPEAT_AFTER)
+
+
 async def history(api: Api, site_id: str) -> dict[str, tuple[str, str]]:
     """Every event that is kept, in the order of the log: topic and position by id. Fails if one is there twice."""
     found: dict[str, tuple[str, str]] = {}
     path = f"/api/sites/{site_id}/events"
-    newest = (await api.call("GET", path, params={"limit": "1"}))["events"]
+    newest = (await patiently(lambda: api.call("GET", path, params={"limit": "1"})))["events"]
     after = {"after": f"{newest[0]['position'].partition('.')[0]}.0"} if newest else {}
     cursor: dict[str, str] = {}
     while True:

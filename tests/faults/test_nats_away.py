@@ -109,7 +109,12 @@ async def nats() -> AsyncIterator[NatsServer]:
         yield server
 
 
-async def test_nats_is_paused_for_30_seconds(nats: NatsServer) -> None:
+async def test_nats_does_not_answer_for_long(nats: NatsServer, tmp_path: Path) -> None:
+    """Both take their time, so they are waited for together."""
+    await asyncio.gather(paused_for_30_seconds(nats), embedded_and_hanging(tmp_path))
+
+
+async def paused_for_30_seconds(nats: NatsServer) -> None:
     """Its sockets stay open and nobody answers: the worst kind of being away, at full length."""
     async with running_demo(nats_url=nats.url) as demo:
         watch = Watch(demo, await demo.system_token())
@@ -121,6 +126,25 @@ async def test_nats_is_paused_for_30_seconds(nats: NatsServer) -> None:
                 await asyncio.sleep(1)
             await asyncio.sleep(30 - (time.monotonic() - began))
             nats.resume()
+
+
+async def embedded_and_hanging(tmp_path: Path) -> None:
+    """It is there and does not answer, and would never again: SIGTERM does not reach it, so it is killed."""
+    async with serving(tmp_path) as (server, site):
+        reader = SseReader(server.url, server.key, site)
+        async with running(reader.run()):
+            await until(lambda: reader.is_open, 10)
+            hanging = next(pid for pid, name in children_of(server.pid).items() if name == "nats-server")
+            os.kill(hanging, signal.SIGSTOP)
+            path = f"/api/sites/{site}/events"
+            deadline = time.monotonic() + 30
+            while await ask(server.url, path, server.key, json=event("repeated")) != 200:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
+            assert list(await history(server.api, site)) == ["repeated"]
+            await until(lambda: reader.ids == ["repeated"], 10)
+            assert reader.opened == 1
+            assert hanging not in children_of(server.pid)
 
 
 @pytest.mark.parametrize("end", ["kill", "terminate"])
@@ -156,22 +180,3 @@ async def test_a_worker_that_starts_without_nats(nats: NatsServer) -> None:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.1)
             await until(lambda: reader.ids == ["before", "after"], 10)
-
-
-async def test_an_embedded_server_that_hangs_is_replaced(tmp_path: Path) -> None:
-    """It is there and does not answer, and would never again: SIGTERM does not reach it, so it is killed."""
-    async with serving(tmp_path) as (server, site):
-        reader = SseReader(server.url, server.key, site)
-        async with running(reader.run()):
-            await until(lambda: reader.is_open, 10)
-            hanging = next(pid for pid, name in children_of(server.pid).items() if name == "nats-server")
-            os.kill(hanging, signal.SIGSTOP)
-            path = f"/api/sites/{site}/events"
-            deadline = time.monotonic() + 30
-            while await ask(server.url, path, server.key, json=event("repeated")) != 200:
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.1)
-            assert list(await history(server.api, site)) == ["repeated"]
-            await until(lambda: reader.ids == ["repeated"], 10)
-            assert reader.opened == 1
-            assert hanging not in children_of(server.pid)

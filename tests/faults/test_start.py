@@ -247,7 +247,7 @@ async def test_the_administrators_key_is_told_once(tmp_path: Path) -> None:
         assert server.output.count(server.key) == 1
         assert "administrator" in server.output
         children = children_of(server.pid)
-        await server.stop()
+        assert await server.stop(signal.SIGINT) == 0
         await until(lambda: not any(map(is_running, children)), 2)
         await server.start()
         assert "ds_" not in server.output

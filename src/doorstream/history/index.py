@@ -7,18 +7,18 @@ import contextlib
 import math
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
 from doorstream.events import Event
-from doorstream.history.query import Page, Query
+from doorstream.history.query import MAX_INTEGER, MIN_INTEGER, Page, Query
 from doorstream.live import Hub
 from doorstream.log import EventLog, LogUnavailable
 
@@ -40,6 +40,7 @@ _FIND = files(__package__).joinpath("find.sql").read_text()
 _STATUSES = files(__package__).joinpath("statuses.sql").read_text()
 
 _encode = msgspec.json.Encoder().encode
+_T = TypeVar("_T")
 
 
 Row = tuple[int, str, str, str, int, int, str | None, str | None, str]
@@ -113,7 +114,8 @@ class Index:
         """
         last = (await self._log.extent()).last
         try:
-            await asyncio.wait_for(self.reached(last), _READ_PATIENCE)
+            async with asyncio.timeout(_READ_PATIENCE):
+                await self.reached(last)
         except TimeoutError:
             raise LogUnavailable("the index is still being built") from None
 
@@ -137,23 +139,31 @@ class Index:
 
     async def query(self, query: Query) -> Page:
         """One page of events; raises LogUnavailable."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, self._page, query)
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from None
+        return await self._read(self._page, query)
 
     async def statuses(self) -> list[Event]:
-        """The last ``cloudnode.connected`` or ``.disconnected`` of each cloud node."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._statuses)
+        """The last ``cloudnode.connected`` or ``.disconnected`` of each cloud node; raises LogUnavailable."""
+        return await self._read(self._statuses)
 
     async def find(self, site_id: str, ids: Sequence[str]) -> dict[str, int]:
         """The first sequences of those of the ids that are kept; raises LogUnavailable."""
+        if len(ids) > _INLINE_IDS:
+            return await self._read(self._find, site_id, ids)
         try:
-            if len(ids) <= _INLINE_IDS:
-                return self._find(site_id, ids)
-            return await asyncio.get_running_loop().run_in_executor(self._readers, self._find, site_id, ids)
+            return self._find(site_id, ids)
         except sqlite3.Error as error:
             raise self._unreadable(error) from None
+
+    async def _read(self, read: Callable[..., _T], *arguments: Any) -> _T:
+        """Read in another thread. What was read while another file took the place of this one may be incomplete."""
+        generation = self._generation
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._readers, read, *arguments)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from None
+        if self._generation != generation:
+            raise LogUnavailable("the index is being built again")
+        return found
 
     def _unreadable(self, error: sqlite3.Error) -> LogUnavailable:
         """What to tell a reader; if the file itself is to blame, it is built again."""
@@ -171,12 +181,15 @@ class Index:
         except sqlite3.Error as error:
             if not _is_damage(error):
                 raise
+            self._file = self._identity()
             return self._build_anew()
 
     def _build_anew(self) -> int:
+        """Begin with a new file, perhaps with the one that another worker has begun; returns what it has."""
         _logger.warning("the index is damaged or gone and will be built again")
-        for suffix in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        if self._identity() == self._file:
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         self._own.generation = -1
         applied = self._prepare()
         self._generation += 1  # from here on the readers open the new file
@@ -250,6 +263,7 @@ class Index:
 
     async def _start_anew(self) -> None:
         self._note_completeness(-math.inf)
+        self.applied = 0
         self.applied = await asyncio.get_running_loop().run_in_executor(self._writer, self._build_anew)
         self._is_damaged = False
 
@@ -274,11 +288,12 @@ class Index:
             self._note_completeness()
         self._hurry.clear()
         if not self._waiting:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), _LINGER)
+            with contextlib.suppress(TimeoutError):  # (wait_for can swallow the cancellation that stops us)
+                async with asyncio.timeout(_LINGER):
+                    await self._hurry.wait()
 
     async def _apply(self, events: list[Event], applied: int) -> None:
-        rows = [_row(event) for event in events]
+        rows = [row for event in events if (row := _row(event)) is not None]
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._writer, self._write, rows, applied)
         self.applied = applied
@@ -352,16 +367,22 @@ def _insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
             at += size
 
 
-def _row(event: Event) -> Row:
-    concerned = _decode_concerned(event.body)
+def _row(event: Event) -> Row | None:
+    """What the index keeps of an event; nothing of one that it cannot keep, which is none of ours."""
+    try:
+        concerned = _decode_concerned(event.body)
+        json = event.json.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _logger.error("an event cannot be indexed", sequence=event.sequence, reason=str(error))  # noqa: TRY400
+        return None
     return (
         event.sequence,
         event.site_id,
         event.id,
         event.topic,
-        event.occurred,
+        max(MIN_INTEGER, min(event.occurred, MAX_INTEGER)),
         event.recorded,
         concerned.deviceId if isinstance(concerned.deviceId, str) else None,
         concerned.holderId if isinstance(concerned.holderId, str) else None,
-        event.json.decode(),
+        json,
     )

@@ -8,6 +8,8 @@ from typing import Any
 from doorstream.events import Event
 
 MAX_LIMIT = 10_000
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+"""What SQLite's integers hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +47,11 @@ class Query:
         ):
             if value is not None:
                 conditions.append(condition)
-                parameters.append(value)
+                parameters.append(max(MIN_INTEGER, min(value, MAX_INTEGER)) if isinstance(value, int) else value)
         if self.topics:
-            conditions.append("(" + " OR ".join(_topic_condition(topic) for topic in self.topics) + ")")
-            for topic in self.topics:
-                parameters.extend(_topic_parameters(topic))
+            condition, values = _topics(self.topics)
+            conditions.append(condition)
+            parameters += values
         order = "ASC" if self.after is not None else "DESC"
         sql = (
             "SELECT sequence, recorded, json FROM events WHERE "  # noqa: S608 - made of the fixed texts above
@@ -66,12 +68,10 @@ class Page:
     more: bool
 
 
-def _topic_condition(topic: str) -> str:
-    return "(topic >= ? AND topic < ?)" if topic.endswith(".*") else "topic = ?"
-
-
-def _topic_parameters(topic: str) -> tuple[str, ...]:
-    if topic.endswith(".*"):
-        prefix = topic[:-1]
-        return prefix, prefix[:-1] + "/"  # "/" is the character after "."
-    return (topic,)
+def _topics(topics: tuple[str, ...]) -> tuple[str, list[str]]:
+    exact = sorted({topic for topic in topics if not topic.endswith(".*")})
+    prefixes = sorted({topic[:-1] for topic in topics if topic.endswith(".*")})
+    parts = [f"topic IN ({', '.join('?' * len(exact))})"] if exact else []
+    parts += ["(topic >= ? AND topic < ?)"] * len(prefixes)
+    bounds = [bound for prefix in prefixes for bound in (prefix, prefix[:-1] + "/")]  # "/" is the character after "."
+    return f"({' OR '.join(parts)})", exact + bounds

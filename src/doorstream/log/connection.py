@@ -48,7 +48,8 @@ class Connection:
     async def open(self, url: str) -> None:
         """Connect; raises StartError when the server cannot be reached or refuses us."""
         try:
-            await asyncio.wait_for(self._connect(url), _CONNECT_PATIENCE)
+            async with asyncio.timeout(_CONNECT_PATIENCE):
+                await self._connect(url)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             with contextlib.suppress(Exception):
                 await self.client.close()

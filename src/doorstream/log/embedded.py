@@ -159,7 +159,8 @@ class EmbeddedServer:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), _STOP_PATIENCE)
+            async with asyncio.timeout(_STOP_PATIENCE):
+                await process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()

@@ -6,12 +6,17 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 
+import msgspec
+import structlog
+
 from doorstream.events import Event, Position
 from doorstream.log.commit import Message, Stored
 from doorstream.log.connection import Connection
 from doorstream.log.errors import PositionGone
 from doorstream.log.stream import Extent, Stream
 from doorstream.log.tail import Record, Tail
+
+_logger = structlog.get_logger(__name__)
 
 _NANO = 1_000_000_000
 _EPOCH = "doorstream-epoch"
@@ -84,10 +89,10 @@ class EventLog:
         subject = f"events.{site_id}.>" if site_id is not None else "events.>"
         while after < upto:
             records = await self._stream.reader.read(after, subject)
-            events = [_event(record) for record in records if record.sequence <= upto]
+            events = [event for record in records if record.sequence <= upto and (event := _readable(record))]
             if events:
                 yield events
-            if len(events) < len(records) or not records:
+            if not records or records[-1].sequence > upto:
                 return
             after = records[-1].sequence
             await asyncio.sleep(0)  # a long read must not keep the live path waiting
@@ -99,3 +104,12 @@ def _message(site_id: str, topic: str, event_id: str, json: bytes) -> Message:
 
 def _event(record: Record) -> Event:
     return Event(record.data, record.sequence, record.time)
+
+
+def _readable(record: Record) -> Event | None:
+    """The event, or None for a message that is none: somebody else wrote to the stream."""
+    try:
+        return _event(record)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _logger.error("what is in the log is no event", sequence=record.sequence, reason=str(error))  # noqa: TRY400
+        return None

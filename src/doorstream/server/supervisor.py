@@ -183,6 +183,7 @@ class Supervisor:
             return  # it takes longer to leave a request unanswered: this is about the one before
         _logger.warning("nats-server does not answer and is restarted")
         await nats.stop()  # its keeper starts it again
+        self._nats_since = time.monotonic()
 
 
 class _Pause:

@@ -201,6 +201,29 @@ async def test_tail_goes_on_after_a_restart() -> None:
         assert b"Traceback" not in errors
 
 
+async def test_tail_that_is_cut_off_within_an_event() -> None:
+    """The id of an event comes before its data; going on after an event of which only the id came lost it."""
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = b'{"items": [{"id": "harbour", "name": "Harbour House"}]}'
+        if b"/stream" in head:
+            asked.append(head)
+            body = b'id: e.1\n\nid: e.2\nevent: x.test\ndata: {"topic": '
+        kind = b"text/event-stream" if b"/stream" in head else b"application/json"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nConnection: close\r\n\r\n%b" % (kind, body))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with tailing("--url", url, "--api-key", "x", "--json"), asyncio.timeout(PATIENCE):
+            while len(asked) < 2:  # noqa: ASYNC110 - the server is the test's own
+                await asyncio.sleep(0.05)
+    assert b"Last-Event-ID" not in asked[0]
+    assert b"Last-Event-ID: e.1\r\n" in asked[1]
+
+
 async def test_tail_into_head(demo: Demo) -> None:
     """A reader that has seen enough is no error."""
     await put(demo, [event() for _ in range(5)])
