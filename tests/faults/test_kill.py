@@ -18,6 +18,7 @@ from faults_support import (
     DENIED,
     PDK_TOPICS,
     Feeder,
+    Serve,
     SocketIOReader,
     SseReader,
     check_acknowledged,
@@ -150,21 +151,33 @@ async def kill_in_turn(demo: Demo, order: list[str], rng: random.Random, seed: s
 
 
 async def test_children_end_with_a_killed_parent(tmp_path: Path) -> None:
-    """No worker and no nats-server stays behind, and the next start on the same data need not wait."""
+    """No worker and no nats-server stays behind, and the next start on the same data need not wait.
+
+    The parent is killed under load, and then in the middle of starting.
+    """
     async with serving(tmp_path) as (server, site):
         feeder = Feeder(server.url, server.key, site, "fed", pause=0.001)
         feeding = asyncio.create_task(feeder.run())
         for target in (100, 200):
             await until(lambda target=target: len(feeder.acknowledged) > target, 20)
-            children = children_of(server.pid)
-            assert sorted(children.values()) == ["doorstream.server.worker", "nats-server"]
-            assert server.process is not None
-            server.process.kill()
-            server.process.wait()
-            await until(lambda pids=children: not any(map(is_running, pids)), CHILDREN_ARE_GONE_WITHIN)
+            assert sorted(children_of(server.pid).values()) == ["doorstream.server.worker", "nats-server"]
+            await kill_parent(server)
+            for seconds in (0.4, 0.6, 0.9):
+                server.launch()
+                await asyncio.sleep(seconds)
+                await kill_parent(server)
             began = time.monotonic()
             await server.start()
             assert time.monotonic() - began < STARTED_WITHIN, "it waited for somebody"
         feeder.stopping = True
         await asyncio.wait_for(feeding, 20)
         check_acknowledged([feeder], await history(server.api, site))
+
+
+async def kill_parent(server: Serve) -> None:
+    """SIGKILL; its children are to follow it at once."""
+    assert server.process is not None
+    children = children_of(server.pid)
+    server.process.kill()
+    server.process.wait()
+    await until(lambda: not any(map(is_running, children)), CHILDREN_ARE_GONE_WITHIN)

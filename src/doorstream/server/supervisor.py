@@ -57,6 +57,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Serve until SIGINT or SIGTERM; raises StartError."""
+        os.umask(0o077)  # what is kept is about people, also in a data directory that others may enter
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)

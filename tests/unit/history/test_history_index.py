@@ -4,6 +4,7 @@ import asyncio
 import random
 import sqlite3
 import threading
+import time
 
 import pytest
 from structlog.testing import capture_logs
@@ -428,3 +429,76 @@ async def test_stopping_in_the_middle_of_everything(open_index, site, path, turn
     waiting.cancel()
     await asyncio.gather(*asking, waiting, return_exceptions=True)
     await check(await open_index(), site, path)
+
+
+async def test_what_was_purged_before_it_was_indexed(log, open_index, path, connection):
+    site = await Site.open(log)
+    await site.store(100)
+    await connection.api("STREAM.PURGE.EVENTS", {"seq": 101})
+    later = await Site.open(log)
+    index = await open_index(later)
+    await index.reached(100)
+    await later.happen(1)
+    await check(index, later, path)
+
+
+async def test_nobody_sees_an_index_that_is_half_built_again(open_index, site, path, monkeypatch):
+    """Neither who asks whether it is current, nor who asked before and is answered from the new file."""
+    index = await open_index()
+    await site.happen(100)
+    await index.current()
+    build, has_begun, may_end = module.Index._build_anew, threading.Event(), threading.Event()
+
+    def build_slowly(self):
+        applied = build(self)
+        has_begun.set()
+        may_end.wait(10)
+        return applied
+
+    monkeypatch.setattr(module.Index, "_build_anew", build_slowly)
+    busy = [asyncio.get_running_loop().run_in_executor(index._readers, may_end.wait) for _ in range(2)]
+    early = asyncio.create_task(index.query(Query(site_id=SITE)))
+    path.unlink()
+    await site.happen(1)
+    await until(has_begun.is_set)
+    current = asyncio.create_task(index.current())
+    await asyncio.sleep(0.05)
+    assert not current.done()
+    may_end.set()
+    with pytest.raises(LogUnavailable):
+        await early
+    await asyncio.gather(current, *busy)
+    await check(index, site, path)
+
+
+async def test_how_old_it_can_be_while_it_never_rests(open_index, site, monkeypatch):
+    """Under load there is always something that is not here yet; that it is not old must be noticed all the same."""
+    index = await open_index()
+    write = index._write
+
+    def slowly(*arguments):
+        write(*arguments)
+        time.sleep(0.01)
+
+    monkeypatch.setattr(index, "_write", slowly)
+    await site.store(300)
+    began = asyncio.get_running_loop().time()
+    while asyncio.get_running_loop().time() - began < 1:
+        site.publish(2)
+        await asyncio.sleep(0.004)
+    assert index.applied < site.hub.sequence
+    assert index.lag() < 0.6
+
+
+async def test_half_a_write_is_taken_back(open_index, site, path, monkeypatch):
+    insert, failures = module._insert, iter([True, True])
+
+    def insert_and_fail(connection, rows):
+        insert(connection, rows)
+        if next(failures, False):
+            raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(module, "_insert", insert_and_fail)
+    index = await open_index()
+    await site.happen(10)
+    await check(index, site, path)

@@ -232,7 +232,15 @@ async def test_tail_into_head(demo: Demo) -> None:
     process = await asyncio.create_subprocess_shell(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     )
+
+    async def happen() -> None:
+        while True:  # what is written before head has ended goes into the pipe, and nobody notices
+            await put(demo, event())
+            await asyncio.sleep(0.1)
+
+    happening = asyncio.create_task(happen())
     output, errors = await asyncio.wait_for(process.communicate(), PATIENCE)
+    happening.cancel()
     assert (output.count(b"\n"), errors) == (1, b"")
 
 

@@ -243,6 +243,11 @@ async def test_other_bodies_that_are_cut_off(demo: Demo) -> None:
             client.request("POST", events_path(demo, own), Content_Type="application/json", Content_Length=5000)
             client.send(body)
             await client.leave()
+    for path in ("/api/sites", "/api/clients", "/oauth2/token", f"/api/sites/{own}/tokens"):
+        async with connection(demo) as client:
+            client.request("POST", path, Content_Type="application/json", Content_Length=5000)
+            client.send(b'{"name": ')
+            await client.leave()
     async with connection(demo) as client:
         client.request("POST", events_path(demo, own), Content_Type="application/json", Transfer_Encoding="chunked")
         client.send(b"this is no chunk\r\n")
