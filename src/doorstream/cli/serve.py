@@ -51,6 +51,16 @@ class Listen:
     "Seconds for which a Salto KS access token is valid."
     salto_close_at_expiry: bool = False
     "Close Salto KS hubs when their tokens expire, so that clients come back with new ones."
+    max_message: Annotated[int, Parameter(validator=Number(gte=1000))] = 100_000
+    "Bytes of the largest message that a streaming client may send."
+    max_unsent: Annotated[int, Parameter(validator=Number(gte=100_000))] = 1_000_000
+    "Bytes that a client may leave unread before it is cut off."
+    messages_per_second: Annotated[float, Parameter(validator=Number(gt=0))] = 200.0
+    "How fast one client is read, with ten seconds' worth at once; what comes faster waits."
+    ping_interval: Annotated[float, Parameter(validator=Number(gt=0))] = 25.0
+    "Seconds between Engine.IO's pings."
+    ping_timeout: Annotated[float, Parameter(validator=Number(gt=0))] = 20.0
+    "Seconds for which their answer is waited for."
     log_json: bool = False
     "Log as JSON lines."
 
@@ -168,6 +178,11 @@ def _settings(listen: Listen, data_dir: Path, **more: object) -> Settings:
         workers=listen.workers,
         pdk_rate_limits=listen.pdk_rate_limits,
         salto_token_ttl=listen.salto_token_ttl,
+        max_message=listen.max_message,
+        max_unsent=listen.max_unsent,
+        messages_per_second=listen.messages_per_second,
+        ping_interval=listen.ping_interval,
+        ping_timeout=listen.ping_timeout,
         salto_close_at_expiry=listen.salto_close_at_expiry,
         log_json=listen.log_json,
         **more,  # type: ignore[arg-type]

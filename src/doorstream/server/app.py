@@ -28,7 +28,8 @@ from doorstream.dialects.salto.routes import Stream as SaltoStream
 from doorstream.directory import SYSTEM, AlreadyExists, Directory, InvalidEntity
 from doorstream.directory.toml import import_file
 from doorstream.events.entities import ALL_SITES, Client
-from doorstream.gateway import Gateway
+from doorstream.gateway import Gateway, Rate
+from doorstream.gateway import Limits as ConnectionLimits
 from doorstream.gateway.cors import CORS
 from doorstream.gateway.engineio import EngineOptions
 from doorstream.gateway.signalr import HubOptions
@@ -47,13 +48,14 @@ from doorstream.server.api.users import members_router, users_router
 from doorstream.server.control import Orders
 from doorstream.server.identity import identity_router
 from doorstream.server.services import Services
-from doorstream.server.settings import DemoSettings
+from doorstream.server.settings import DemoSettings, Settings
 
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 _logger = structlog.get_logger(__name__)
 
 _ADMIN = "admin"
+_BURST = 10  # seconds' worth of messages
 _RECOVERING = b'{"status":"recovering"}'
 _LATER = {"Retry-After": "1", "Connection": "close"}
 _OWN_HEALTH = ("/healthz", "/readyz")
@@ -159,8 +161,15 @@ def _add_pdk(app: FastAPI, services: Services) -> None:
         drop_after=settings.demo.drop_connections_every if settings.demo is not None else None,
     )
     interval, timeout = round(settings.ping_interval * 1000), round(settings.ping_timeout * 1000)
-    options = EngineOptions(timing=Timing(ping_interval=interval, ping_timeout=timeout))
+    timing = Timing(ping_interval=interval, ping_timeout=timeout)
+    options = EngineOptions(timing=timing, limits=connection_limits(settings))
     app.mount(PDK_PATH.rstrip("/"), stream.mount(services.gateway, options, settings.connect_timeout))
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """What one streaming connection may cost (D12)."""
+    rate = Rate(settings.messages_per_second, round(settings.messages_per_second * _BURST))
+    return ConnectionLimits(max_payload=settings.max_message, max_unsent=settings.max_unsent, rate=rate)
 
 
 def _add_salto(app: FastAPI, services: Services) -> None:
@@ -181,7 +190,8 @@ def _add_salto(app: FastAPI, services: Services) -> None:
         close_at_expiry=settings.salto_close_at_expiry,
         drop_after=settings.demo.drop_connections_every if settings.demo is not None else None,
     )
-    for path, negotiation in stream.mount(services.gateway, HubOptions(), auth.signer("signalr")).items():
+    options = HubOptions(limits=connection_limits(settings))
+    for path, negotiation in stream.mount(services.gateway, options, auth.signer("signalr")).items():
         app.router.routes.append(Route(path, negotiation))  # not mounted: that redirects to a slash at the end
     salto = Salto(directory, tokens, services.index, stream.shapes, services.clock, settings.public_url or "")
     app.include_router(salto_router(salto))

@@ -45,6 +45,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The size of the whole log; the oldest events leave first. -1: no limit of its own."""
     min_free: int | None = None
     """Events are refused while less is free on the disk; None: 5 % of it, at least 16 MB, at most 256 MB."""
+    max_message: int = 100_000
+    """The largest message that a streaming client may send; Engine.IO tells clients (D12)."""
+    max_unsent: int = 1_000_000
+    """What one connection may leave unread before it is cut off as a slow consumer (D12)."""
+    messages_per_second: float = 200.0
+    """How fast one connection is read, ten seconds' worth at once; what comes faster waits (D12)."""
     handshake_timeout: float = 10.0
     ping_interval: float = 25.0
     ping_timeout: float = 20.0
