@@ -8,6 +8,13 @@ from doorstream.log import LogUnavailable, Stored
 from doorstream.log import commit as commit_module
 from doorstream.testing import nats_server, until
 
+LARGE = b'{"id":"%b","topic":"x.a","siteId":"s","occurred":1,"body":"%b","cloudNode":null,"metadata":null}'
+
+
+def large_event(event_id):
+    """An event of 90 kB."""
+    return ("s", "x.a", event_id, LARGE % (event_id.encode(), b"x" * 90_000))
+
 
 async def test_a_server_that_stops_for_three_seconds():
     """Nothing fails, nothing is lost, and it goes on at once."""
@@ -57,8 +64,7 @@ async def test_what_a_dead_server_did_not_take_is_not_sent_to_its_successor():
     async with nats_server() as server, followed_log(server) as (connection, log, got):
         await log.append(event("before"))
         await server.pause()
-        body = b'{"id":"%b","topic":"x.a","siteId":"s","occurred":1,"body":"%b","cloudNode":null,"metadata":null}'
-        large = [("s", "x.a", f"large-{n}", body % (b"large-%d" % n, b"x" * 90_000)) for n in range(200)]
+        large = [large_event(f"large-{n}") for n in range(200)]
         waiting = [asyncio.create_task(log.append_batch(large))]
         waiting += [asyncio.create_task(log.append(one)) for one in large]
         await asyncio.sleep(0.3)
@@ -82,7 +88,7 @@ async def test_a_server_that_stops_for_longer_than_we_wait_is_given_up_and_found
         monkeypatch.setattr(commit_module, "REQUEST_TIMEOUT", 0.5)
         await log.append(event("before"))
         await server.pause()
-        waiting = asyncio.create_task(log.append_batch([("s", "x.a", f"{n}", b"x" * 90_000) for n in range(200)]))
+        waiting = asyncio.create_task(log.append_batch([large_event(f"large-{n}") for n in range(200)]))
         await until(lambda: not connection.client.is_connected, 5)
         assert type((await asyncio.gather(waiting, return_exceptions=True))[0]) is LogUnavailable
         server.resume()

@@ -481,7 +481,7 @@ async def test_how_old_it_can_be_while_it_never_rests(open_index, site, monkeypa
         time.sleep(0.01)
 
     monkeypatch.setattr(index, "_write", slowly)
-    await site.store(300)
+    await site.store(1000)
     began = asyncio.get_running_loop().time()
     while asyncio.get_running_loop().time() - began < 1:
         site.publish(2)

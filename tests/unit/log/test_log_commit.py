@@ -51,6 +51,19 @@ async def test_many_at_once_are_one_batch(log):
     assert len({headers["Nats-Batch-Id"] for headers in await headers_in(log)}) == 1
 
 
+async def test_those_who_come_while_many_are_on_their_way_are_one_batch(log):
+    """A single costs an fsync each, however few wait at one moment."""
+    tasks = [asyncio.create_task(log.append(event(f"{n}"))) for n in range(module.PIPELINED)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    tasks += [asyncio.create_task(log.append(event(f"late-{n}"))) for n in range(3)]
+    await asyncio.gather(*tasks)
+
+    headers = await headers_in(log)
+    assert not any("Nats-Batch-Id" in one for one in headers[: module.PIPELINED])
+    assert len({one["Nats-Batch-Id"] for one in headers[module.PIPELINED :]}) == 1
+
+
 async def test_an_array_is_one_batch(log):
     stored = await log.append_batch([event(f"{n}") for n in range(MAX_BATCH)])
 
