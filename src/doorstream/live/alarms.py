@@ -7,6 +7,10 @@ import heapq
 import itertools
 from collections.abc import Callable
 
+import structlog
+
+_logger = structlog.get_logger(__name__)
+
 _FEW = 1000
 _LONGEST_SLEEP = 1.0  # the wall clock may be set; the loop's clock does not notice
 
@@ -62,7 +66,10 @@ class Alarms:
             alarm = heapq.heappop(self._heap)[2]
             callback, alarm.callback = alarm.callback, None
             if callback is not None:
-                callback()
+                try:
+                    callback()
+                except Exception:  # the other alarms, and the event that is being published, must not suffer
+                    _logger.exception("an alarm failed")
         self._set_timer()
 
     def _set_timer(self) -> None:

@@ -84,13 +84,15 @@ class _Waiting(NamedTuple):
 class GroupCommit:
     """The only writer to one stream from this process.
 
-    Every append is answered once it is durable. One that gets no answer fails with LogUnavailable: it may be stored.
-    StorageFull means that the server has no room for it.
+    Every append is answered once it is durable. One that gets no answer within REQUEST_TIMEOUT of being asked for,
+    however it spent that time, fails with LogUnavailable: it may be stored. StorageFull means that the server has no
+    room for it.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._waiting: deque[_Waiting] = deque()
+        self._unanswered: deque[_Waiting] = deque()  # in the order of their time; answered ones leave at each sweep
         self._writing: Sequence[_Waiting] = ()
         self._wake = asyncio.Event()
         self._singles_in_flight = 0
@@ -136,7 +138,9 @@ class GroupCommit:
         encoded = [_encoded(message, limit) for message in messages]
         loop = asyncio.get_running_loop()
         done: asyncio.Future[list[Stored]] = loop.create_future()
-        self._waiting.append(_Waiting(encoded, atomic, done, loop.time()))
+        item = _Waiting(encoded, atomic, done, loop.time())
+        self._waiting.append(item)
+        self._unanswered.append(item)
         self._wake.set()
         return done
 
@@ -299,8 +303,13 @@ class GroupCommit:
                 if not ack.done():
                     ack.set_exception(LogUnavailable("NATS did not answer"))
                     self._connection.report_stuck()
-            while self._waiting and self._waiting[0].since < now - REQUEST_TIMEOUT:
-                _fail(self._waiting.popleft(), LogUnavailable("too many events wait to be stored"))
+            while self._unanswered:
+                item = self._unanswered[0]
+                if not item.done.done():
+                    if item.since > now - REQUEST_TIMEOUT:
+                        break
+                    _fail(item, LogUnavailable("NATS did not answer in time"))
+                self._unanswered.popleft()
 
 
 def _error_of(refusal: _Refusal) -> LogError:

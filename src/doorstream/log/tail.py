@@ -106,6 +106,7 @@ class Tail:
     async def _keep(self) -> None:
         """Ask for a new consumer whenever one is needed, until there is one."""
         loop = asyncio.get_running_loop()
+        told = ""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_HEARTBEAT / 2):
@@ -119,10 +120,13 @@ class Tail:
             try:
                 await self._ask()
             except (ApiError, LogUnavailable) as error:
-                _logger.warning("the tail cannot go on yet", stream=self._stream, reason=str(error))
+                if str(error) != told:
+                    told = str(error)
+                    _logger.warning("the tail cannot go on yet", stream=self._stream, reason=told)
             except Exception:
                 _logger.exception("the tail cannot go on yet", stream=self._stream)
             else:
+                told = ""
                 continue
             await asyncio.sleep(_RETRY)
             self._needed.set()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from doorstream.live import Alarms
+from structlog.testing import capture_logs
+
+from doorstream.live import Alarms, Hub
+from doorstream.testing import make_event
 
 
 class Clock:
@@ -53,3 +56,22 @@ async def test_cancelled_alarms_do_not_pile_up() -> None:
     for _ in range(50_000):
         alarms.at(clock.now + 86_400, lambda: None).cancel()
     assert len(alarms._heap) < 5_000
+
+
+async def test_an_alarm_that_fails_keeps_back_no_other_and_no_event() -> None:
+    """Alarms that are due ring ahead of an event: what one of them did wrong used to cost everybody that event."""
+    clock, rung = Clock(), list[str]()
+    alarms = Alarms(clock)
+
+    def fail() -> None:
+        raise RuntimeError("broken")
+
+    alarms.at(clock.now + 10, fail)
+    alarms.at(clock.now + 10, lambda: rung.append("other"))
+    hub = Hub("test", 0, before_publish=alarms.run_due)
+    clock.now += 10
+    with capture_logs() as logs:
+        hub.publish(make_event(1))
+    assert rung == ["other"]
+    assert hub.sequence == 1
+    assert [entry["log_level"] for entry in logs] == ["error"]

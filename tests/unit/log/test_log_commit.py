@@ -284,3 +284,21 @@ async def test_an_answer_that_is_none_is_an_unknown_outcome(connection):
     with pytest.raises(LogUnavailable):
         await stream.commit.append(Message("odd.answered", b"", {}))
     await stream.close()
+
+
+async def test_everybody_is_told_in_time_though_others_wait_before_them(connection, monkeypatch):
+    """An array that got no answer held up whoever came behind it, who then waited the whole time again."""
+    monkeypatch.setattr(module, "REQUEST_TIMEOUT", 2.0)
+    monkeypatch.setattr(module, "_SWEEP", 0.05)
+    stream = Stream(connection, "ODD")
+    await stream.open({"subjects": ["odd.stored"], "storage": "memory"}, {})
+    await connection.client.listen("odd.silent", lambda *_: None)
+    silent = Message("odd.silent", b"", {})
+    first = asyncio.ensure_future(stream.commit.append_batch([silent, silent]))
+    await asyncio.sleep(1)
+    async with asyncio.timeout(2.8):  # it used to take 3 s
+        with pytest.raises(LogUnavailable):
+            await stream.commit.append(silent)
+    with pytest.raises(LogUnavailable):
+        await first
+    await stream.close()
