@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+from browser_program import browser_client
 from node_client import FOLDER, NodeClient
 
 from doorstream.testing.server import Demo
@@ -34,12 +35,17 @@ class Program(NodeClient):
 
 
 @contextlib.asynccontextmanager
-async def hub_client(url: str, *, token: str | None = None, **config: Any) -> AsyncIterator[Program]:
-    """Run ``node/signalr_client.cjs``."""
+async def hub_client(url: str, *, token: str | None = None, browser: bool = False, **config: Any) -> AsyncIterator[Program]:
+    """Run ``node/hub_program.js``, which says what ``config`` holds, in Node or in a browser."""
+    config = {"url": url, "token": token} | config
+    if browser:
+        async with browser_client(Program, "hub_page.cjs", config) as program:
+            yield program
+        return
     process = await asyncio.create_subprocess_exec(
         "node",
         FOLDER / "signalr_client.cjs",
-        json.dumps({"url": url, "token": token} | config),
+        json.dumps(config),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=10_000_000,

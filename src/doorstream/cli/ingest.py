@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import os
 import sys
@@ -20,6 +19,7 @@ from doorstream.cli.errors import CommandError
 from doorstream.cli.remote import Server
 
 _CHUNK = 256_000
+_CHUNKS_AHEAD = 2
 _SHOWN = 10
 _DEFAULT = Server()
 
@@ -85,25 +85,28 @@ async def _chunks(source: BinaryIO) -> AsyncIterator[bytes]:
     somebody may press Ctrl-C.
     """
     loop, descriptor = asyncio.get_running_loop(), source.fileno()
-    chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue(1)
+    chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue()
+    room = threading.Semaphore(_CHUNKS_AHEAD)
 
     def read_all() -> None:
         item: bytes | OSError = b" "
         while item and isinstance(item, bytes):
+            room.acquire()
             try:
                 item = os.read(descriptor, _CHUNK)
             except OSError as error:
                 item = error
-            asyncio.run_coroutine_threadsafe(chunks.put(item), loop).result()
+            loop.call_soon_threadsafe(chunks.put_nowait, item)
 
     def read() -> None:
-        with contextlib.suppress(RuntimeError, concurrent.futures.CancelledError):  # nobody wants to know any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
             read_all()
 
     threading.Thread(target=read, daemon=True, name="reading the events").start()
     while chunk := await chunks.get():
         if isinstance(chunk, OSError):
             raise CommandError(f"the events cannot be read: {chunk.strerror}", 2)
+        room.release()
         yield chunk
 
 

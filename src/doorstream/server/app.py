@@ -13,26 +13,18 @@ from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse
-from starlette.routing import Route
 
 from doorstream import __version__
-from doorstream.auth import ExternalTokens, Hashes, api_key, hash_secret, new_generation, new_secret
+from doorstream.auth import Hashes, api_key, hash_secret, new_generation, new_secret
+from doorstream.dialects import pdk, salto
+from doorstream.dialects.parts import Parts
 from doorstream.dialects.pdk.limits import UNLIMITED, Limits
-from doorstream.dialects.pdk.recovery import Recovery
-from doorstream.dialects.pdk.rest import Pdk, pdk_router
-from doorstream.dialects.pdk.routes import PATH as PDK_PATH
-from doorstream.dialects.pdk.routes import Stream
-from doorstream.dialects.salto.messages import Shapes
-from doorstream.dialects.salto.rest import Salto, salto_router
-from doorstream.dialects.salto.routes import Stream as SaltoStream
 from doorstream.directory import SYSTEM, AlreadyExists, Directory, InvalidEntity
 from doorstream.directory.toml import import_file
 from doorstream.events.entities import ALL_SITES, Client
 from doorstream.gateway import Gateway, Rate
 from doorstream.gateway import Limits as ConnectionLimits
 from doorstream.gateway.cors import CORS
-from doorstream.gateway.engineio import EngineOptions
-from doorstream.gateway.signalr import HubOptions
 from doorstream.log import StartError
 from doorstream.protocols.engineio import Timing
 from doorstream.server import demo
@@ -118,8 +110,7 @@ def compose(services: Services) -> FastAPI:
     problems.install(app)
     app.add_exception_handler(ClientDisconnect, _nobody_listens)
     _add_own(app, services)
-    _add_pdk(app, services)
-    _add_salto(app, services)
+    _add_dialects(app, services)
     _add_health(app, services)
     return app
 
@@ -144,57 +135,45 @@ def _add_own(app: FastAPI, services: Services) -> None:
         app.include_router(router)
 
 
-def _add_pdk(app: FastAPI, services: Services) -> None:
-    """PDK's stream, and the routes of its two hosts; the token route is the one of all dialects (D14)."""
-    settings, clock = services.settings, services.clock
+def _add_dialects(app: FastAPI, services: Services) -> None:
+    """One line for each dialect."""
+    settings, clock, parts = services.settings, services.clock, parts_of(services)
     limits = Limits.vendor(clock) if settings.pdk_rate_limits else UNLIMITED
-    app.include_router(identity_router(services.auth, clock, limits.accounts))
-    app.include_router(pdk_router(Pdk(services.directory, services.auth, clock, limits)))
-    stream = Stream(
-        hub=services.hub,
-        log=services.log,
-        auth=services.auth,
-        alarms=services.alarms,
-        presence=services.presence,
-        recovery=Recovery(services.auth.signer("recovery"), services.log.epoch, services.kept),
-        clock=clock,
-        drop_after=settings.demo.drop_connections_every if settings.demo is not None else None,
-    )
     interval, timeout = round(settings.ping_interval * 1000), round(settings.ping_timeout * 1000)
     timing = Timing(ping_interval=interval, ping_timeout=timeout)
-    options = EngineOptions(timing=timing, limits=connection_limits(settings))
-    app.mount(PDK_PATH.rstrip("/"), stream.mount(services.gateway, options, settings.connect_timeout))
+    app.include_router(identity_router(services.auth, clock, limits.accounts))
+    pdk.mount(app, parts, pdk.Options(limits=limits, timing=timing, connect_timeout=settings.connect_timeout))
+    salto.mount(
+        app, parts, salto.Options(identity=settings.salto_identity, close_at_expiry=settings.salto_close_at_expiry)
+    )
+
+
+def parts_of(services: Services) -> Parts:
+    """What the dialects are built of."""
+    settings = services.settings
+    return Parts(
+        gateway=services.gateway,
+        limits=connection_limits(settings),
+        directory=services.directory,
+        auth=services.auth,
+        log=services.log,
+        hub=services.hub,
+        index=services.index,
+        ingest=services.ingest,
+        alarms=services.alarms,
+        presence=services.presence,
+        clock=services.clock,
+        kept=services.kept,
+        retention=settings.retention,
+        public_url=settings.public_url or "",
+        drop_after=settings.demo.drop_connections_every if settings.demo is not None else None,
+    )
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:
     """What one streaming connection may cost (D12)."""
     rate = Rate(settings.messages_per_second, round(settings.messages_per_second * _BURST))
     return ConnectionLimits(max_payload=settings.max_message, max_unsent=settings.max_unsent, rate=rate)
-
-
-def _add_salto(app: FastAPI, services: Services) -> None:
-    """Salto KS's hubs and the lists beside them; its token route is the one of all dialects (D14)."""
-    settings, auth, directory = services.settings, services.auth, services.directory
-    external = settings.salto_identity
-    tokens = auth.access if external is None else ExternalTokens(external, directory)
-    stream = SaltoStream(
-        hub=services.hub,
-        log=services.log,
-        index=services.index,
-        directory=directory,
-        tokens=tokens,
-        alarms=services.alarms,
-        presence=services.presence,
-        shapes=Shapes(directory.site, round(settings.retention)),
-        clock=services.clock,
-        close_at_expiry=settings.salto_close_at_expiry,
-        drop_after=settings.demo.drop_connections_every if settings.demo is not None else None,
-    )
-    options = HubOptions(limits=connection_limits(settings))
-    for path, negotiation in stream.mount(services.gateway, options, auth.signer("signalr")).items():
-        app.router.routes.append(Route(path, negotiation))  # not mounted: that redirects to a slash at the end
-    salto = Salto(directory, tokens, services.index, stream.shapes, services.clock, settings.public_url or "")
-    app.include_router(salto_router(salto))
 
 
 def _add_health(app: FastAPI, services: Services) -> None:

@@ -1,69 +1,19 @@
-// A program on the unmodified @microsoft/signalr: tells as lines of JSON what happens, does what it reads.
-// Configuration: url, token?, options (withUrl), messagepack, reconnect (delays or true), stateful, methods, since.
+// The hub program in Node: tells as lines of JSON what happens, does what it reads. Its configuration is argument 1.
 const signalR = require("@microsoft/signalr");
+const msgpack = require("@microsoft/signalr-protocol-msgpack");
 const readline = require("readline");
+const { hubProgram } = require("./hub_program.js");
 
-const config = JSON.parse(process.argv[2]);
 const tell = (what, more = {}) => process.stdout.write(JSON.stringify({ what, ...more }) + "\n");
 process.on("uncaughtException", (error) => {
   tell("crash", { message: String(error) });
   process.exit(1);
 });
 
-let token = config.token;
-let last = null;
-const options = { ...(config.options ?? {}) };
-if (token !== undefined && token !== null) options.accessTokenFactory = () => token;
-let builder = new signalR.HubConnectionBuilder().configureLogging(signalR.LogLevel.None).withUrl(config.url, options);
-if (config.messagepack) {
-  builder = builder.withHubProtocol(new (require("@microsoft/signalr-protocol-msgpack").MessagePackHubProtocol)());
-}
-if (config.reconnect) builder = builder.withAutomaticReconnect(config.reconnect === true ? undefined : config.reconnect);
-if (config.stateful) builder = builder.withStatefulReconnect();
-const connection = builder.build();
-
-connection.on("ReceiveMessage", (...args) => {
-  if (args.length === 1 && typeof args[0] === "string") last = JSON.parse(args[0]).id;
-  tell("message", { args, types: args.map((arg) => typeof arg) });
+hubProgram({ signalR, msgpack, config: JSON.parse(process.argv[2]), tell }).then((commands) => {
+  if (commands === null) process.exit(0);
+  readline.createInterface({ input: process.stdin }).on("line", (line) => {
+    const { do: command, ...more } = JSON.parse(line);
+    commands[command](more);
+  });
 });
-for (const [name, value] of Object.entries(config.methods ?? {})) connection.on(name, () => value);
-connection.onreconnecting((error) => {
-  tell("reconnecting", { message: error ? String(error.message) : null });
-  if (config.since && last !== null) connection.baseUrl = `${config.url}&since=${encodeURIComponent(last)}`;
-});
-connection.onreconnected((id) => tell("reconnected", { id }));
-connection.onclose((error) => tell("close", { message: error ? String(error.message) : null }));
-
-const commands = {
-  token: ({ value }) => { token = value; },
-  send: ({ target, args }) => connection.send(target, ...args),
-  invoke: async ({ target, args }) => {
-    try {
-      tell("result", { target, value: (await connection.invoke(target, ...args)) ?? null });
-    } catch (error) {
-      tell("failed", { target, message: String(error.message) });
-    }
-  },
-  stream: ({ target, args, stop }) => {
-    const items = [];
-    const subscription = connection.stream(target, ...args).subscribe({
-      next: (item) => {
-        items.push(item);
-        tell("item", { item });
-        if (items.length === stop) subscription.dispose();
-      },
-      complete: () => tell("complete", { items }),
-      error: (error) => tell("failed", { target, message: String(error.message) }),
-    });
-  },
-  stop: () => connection.stop(),
-};
-readline.createInterface({ input: process.stdin }).on("line", (line) => {
-  const { do: command, ...more } = JSON.parse(line);
-  commands[command](more);
-});
-
-connection.start().then(
-  () => tell("connected", { id: connection.connectionId ?? null }),
-  (error) => { tell("refused", { message: String(error.message) }); process.exit(0); },
-);
