@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from doorstream.events import Event, Position
+from doorstream.events import Event, Position, Retention
 from doorstream.live import Interest, State, Subscription
 from doorstream.live import subscription as subscription_module
 from doorstream.log import Connection, EventLog, LogUnavailable
@@ -81,7 +81,7 @@ class SubscriptionMachine(RuleBasedStateMachine):
     async def _open(self, ring: int) -> None:
         self.connection = Connection()
         await self.connection.open(self.url)
-        self.log = EventLog(self.connection, retention=86_400)
+        self.log = EventLog(self.connection, Retention(86_400))
         await self.log.open()
         reader = self.log._stream.reader
         reader.read = functools.partial(reader.read, limit=3)

@@ -19,6 +19,7 @@ from doorstream.auth.hashes import Hashes
 from doorstream.auth.keys import ALGORITHM, SigningKeys
 from doorstream.auth.principal import Principal, of_client, of_user
 from doorstream.auth.service import Auth
+from doorstream.auth.sessions import CODE_TTL, COOKIE_PATH, SESSION_TTL, Sessions, Signed, SignInCode, SignInCodes
 from doorstream.auth.signing import Signer
 from doorstream.auth.tickets import TICKET_TTL, Tickets
 from doorstream.auth.tokens import TOKEN_TTL, SystemToken, Tokens
@@ -27,9 +28,12 @@ from doorstream.directory import SCOPES
 __all__ = [
     "ACCESS_TTL",
     "ALGORITHM",
+    "CODE_TTL",
+    "COOKIE_PATH",
     "FULL_ACCESS",
     "OFFLINE_ACCESS",
     "SCOPES",
+    "SESSION_TTL",
     "TICKET_TTL",
     "TOKEN_TTL",
     "AccessToken",
@@ -45,6 +49,10 @@ __all__ = [
     "NotPermitted",
     "Passwords",
     "Principal",
+    "Sessions",
+    "SignInCode",
+    "SignInCodes",
+    "Signed",
     "Signer",
     "SigningKeys",
     "SystemToken",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from doorstream.auth.access_tokens import ACCESS_TTL, AccessTokens
 from doorstream.auth.credentials import Passwords, matches_secret, parse_api_key
 from doorstream.auth.errors import InvalidCredentials
 from doorstream.auth.keys import SigningKeys, new_signing_key
 from doorstream.auth.principal import Principal, of_client, of_user
+from doorstream.auth.sessions import Sessions, Signed, SignInCodes
 from doorstream.auth.signing import Signer
 from doorstream.auth.tickets import Tickets
 from doorstream.auth.tokens import TOKEN_TTL, Tokens
@@ -42,16 +43,23 @@ class Auth:
         self.tokens = Tokens(self.keys, directory, issuer=issuer, system_token_ttl=system_token_ttl)
         self.access = AccessTokens(self.keys, directory, issuer=issuer, ttl=access_token_ttl)
         self.passwords = Passwords()
+        self.codes = SignInCodes(directory)
         self._secret = b""
         self._principals: dict[str, tuple[Client, Principal]] = {}
 
-    async def open(self, now: float) -> None:
-        """Make ready; ``now`` in unix seconds. Raises LogUnavailable."""
+    async def open(self, now: float, *, allowed_origins: Iterable[str] = ()) -> None:
+        """Make ready; ``now`` in unix seconds. Raises LogUnavailable.
+
+        ``allowed_origins`` are those whose pages may use a session's cookie beside our own (D11).
+        """
         await self.keys.open(now)
         fresh = Secret(id=_SIGNER_SECRET, value=secrets.token_hex(32))
         found = self._directory.secret(_SIGNER_SECRET) or await self._directory.ensure_secret(fresh)
         self._secret = bytes.fromhex(found.value)
         self.tickets = Tickets(self.signer("ticket"), self.resolve, now)
+        self.sessions = Sessions(
+            self.signer("session"), self.resolve, issuer=self.issuer, allowed_origins=allowed_origins
+        )
 
     def signer(self, purpose: str) -> Signer:
         """A signer for one purpose, the same in every process of this installation."""
@@ -72,6 +80,15 @@ class Auth:
         if key is None:
             raise InvalidCredentials
         return self.by_api_key(key.strip())
+
+    def caller(self, headers: Mapping[str, str], now: float) -> Signed:
+        """Who calls a route that the dashboard uses: by a key as in ``authenticate``, or else by its session's cookie.
+
+        A key in a header counts from any origin; a cookie only for our own pages (D11). Raises InvalidCredentials.
+        """
+        if "authorization" in headers or "x-api-key" in headers:
+            return Signed(self.authenticate(headers), None)
+        return self.sessions.authenticate(headers, now)
 
     def by_api_key(self, text: str) -> Principal:
         """The client of an API key; raises InvalidCredentials."""
@@ -105,6 +122,11 @@ class Auth:
         if known is None or known[0] is not client:
             known = self._principals[client.id] = (client, of_client(client))
         return known[1]
+
+    def client(self, client_id: str) -> Principal | None:
+        """The client of that id, None if there is none or it is disabled."""
+        client = self._directory.clients.get(client_id)
+        return self.principal(client) if client is not None and not client.disabled else None
 
     def resolve(self, kind: str, subject: str, generation: str) -> Principal | None:
         """A client or user as it stands now; None when it is gone, disabled, or all its credentials were ended."""

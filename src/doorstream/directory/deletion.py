@@ -13,11 +13,14 @@ from doorstream.events.entities import (
     Client,
     CloudNode,
     Connection,
+    Device,
     Entity,
     Holder,
+    Module,
     Owned,
     Site,
     User,
+    Webhook,
 )
 
 
@@ -31,13 +34,22 @@ def _belonging(mirror: Mirror, entity: Entity) -> list[Owned]:
         case Site():
             return mirror.owned_by(entity.id)
         case CloudNode():
-            owned = mirror.owned_by(entity.site_id)
-            return [other for other in owned if getattr(other, "cloud_node_id", None) == entity.id]
+            return _with_modules(mirror, entity.site_id, "cloud_node_id", entity.id)
         case Connection():
-            owned = mirror.owned_by(entity.site_id)
-            return [other for other in owned if getattr(other, "connection_id", None) == entity.id]
+            return _with_modules(mirror, entity.site_id, "connection_id", entity.id)
+        case Device():
+            return _with_modules(mirror, entity.site_id, "device_id", entity.id)
         case _:
             return []
+
+
+def _with_modules(mirror: Mirror, site_id: str, field: str, entity_id: str) -> list[Owned]:
+    """What names that one in a field, and before it the modules that stand for a device of it."""
+    owned = mirror.owned_by(site_id)
+    going = [other for other in owned if getattr(other, field, None) == entity_id]
+    devices = {other.id for other in going if isinstance(other, Device)}
+    modules = [other for other in owned if isinstance(other, Module) and other.device_id in devices]
+    return [*modules, *going]
 
 
 def _mentions(mirror: Mirror, entity: Entity) -> list[Step]:
@@ -45,9 +57,9 @@ def _mentions(mirror: Mirror, entity: Entity) -> list[Step]:
         case Site():
             users = [user for user in mirror.users if entity.id in user.roles or entity.id in user.holder_ids]
             clients = [client for client in mirror.clients if client.sites != ALL_SITES and entity.id in client.sites]
-            return [_without_site(user, entity.id) for user in users] + [
-                _without_site(client, entity.id) for client in clients
-            ]
+            webhooks = [webhook for webhook in mirror.webhooks if entity.id in webhook.sites]
+            naming: list[User | Client | Webhook] = [*users, *clients, *webhooks]
+            return [_without_site(each, entity.id) for each in naming]
         case Holder():
             users = [user for user in mirror.users if user.holder_ids.get(entity.site_id) == entity.id]
             return [_without_holder(user, entity) for user in users]
@@ -55,12 +67,14 @@ def _mentions(mirror: Mirror, entity: Entity) -> list[Step]:
             return []
 
 
-def _without_site(entity: User | Client, site_id: str) -> Step:
+def _without_site(entity: User | Client | Webhook, site_id: str) -> Step:
     def update(old: Entity | None) -> Entity | None:
         match old:
             case User():
                 return replace(old, roles=_without(old.roles, site_id), holder_ids=_without(old.holder_ids, site_id))
             case Client() if old.sites != ALL_SITES:
+                return replace(old, sites=tuple(other for other in old.sites if other != site_id))
+            case Webhook():
                 return replace(old, sites=tuple(other for other in old.sites if other != site_id))
             case _:
                 return old

@@ -18,7 +18,7 @@ from doorstream.directory.outbox import Emit, Outbox
 from doorstream.directory.site import SiteView
 from doorstream.directory.store import Store
 from doorstream.directory.table import Table
-from doorstream.events.entities import Client, Entity, KeyRing, Secret, Site, User
+from doorstream.events.entities import Client, Entity, KeyRing, Secret, Site, User, Webhook
 from doorstream.events.event import iso_utc
 from doorstream.log import MAX_BATCH, LogUnavailable
 from doorstream.log import Connection as LogConnection
@@ -105,9 +105,18 @@ class Directory:
         """All users."""
         return self._mirror.users
 
+    @property
+    def webhooks(self) -> list[Webhook]:
+        """The webhooks of all sites."""
+        return self._mirror.webhooks
+
     def site(self, site_id: str) -> SiteView | None:
         """One site and all that belongs to it, or None."""
         return self._mirror.site(site_id)
+
+    def revision(self, kind: str, site_id: str) -> int:
+        """A number that grows with each change of a site's entities of that kind, and is the same in every process."""
+        return self._mirror.revision(kind, site_id)
 
     def user_named(self, username: str) -> User | None:
         """The user who signs in with that name, in whatever case, or None."""

@@ -17,10 +17,14 @@ from doorstream.events.entities import (
     Entity,
     Holder,
     KeyRing,
+    Module,
     Reservation,
     Secret,
     Site,
+    System,
     User,
+    Webhook,
+    Zone,
 )
 
 KINDS: Final[dict[str, type[Entity]]] = {
@@ -29,6 +33,10 @@ KINDS: Final[dict[str, type[Entity]]] = {
     "connection": Connection,
     "device": Device,
     "holder": Holder,
+    "module": Module,
+    "zone": Zone,
+    "system": System,
+    "webhook": Webhook,
     "user": User,
     "username": Reservation,
     "client": Client,

@@ -8,7 +8,7 @@ from typing import cast
 import msgspec
 import structlog
 
-from doorstream.directory.keys import KINDS
+from doorstream.directory.keys import KINDS, escape
 from doorstream.directory.records import Entry, decode
 from doorstream.directory.site import SiteView
 from doorstream.directory.table import Table
@@ -20,10 +20,14 @@ from doorstream.events.entities import (
     Entity,
     Holder,
     KeyRing,
+    Module,
     Owned,
     Secret,
     Site,
+    System,
     User,
+    Webhook,
+    Zone,
 )
 
 _logger = structlog.get_logger(__name__)
@@ -31,7 +35,7 @@ _logger = structlog.get_logger(__name__)
 OnChange = Callable[[str, Entity | None, Entity | None], None]
 """Called with the kind and the entity before and after (None: there was none, or it was deleted)."""
 
-_OWNED = (CloudNode, Connection, Device, Holder)
+_OWNED = (CloudNode, Connection, Device, Holder, Module, Zone, System, Webhook)
 
 
 class Mirror:
@@ -47,6 +51,7 @@ class Mirror:
         self._views: dict[str, SiteView] = {}
         self._by_username: dict[str, User] = {}
         self._callbacks: list[OnChange] = []
+        self._revisions: dict[str, int] = {}
 
     def on_change(self, callback: OnChange) -> None:
         """Have ``callback`` called after each change, from the event loop; it must not block."""
@@ -57,10 +62,19 @@ class Mirror:
         view = self._views.get(site_id)
         return view if view is not None and view.site is not None else None
 
+    def revision(self, kind: str, site_id: str) -> int:
+        """A number that grows with each change of a site's entities of that kind, and is the same in every process."""
+        return self._revisions.get(f"{kind}.{escape(site_id)}", 0)
+
     def owned_by(self, site_id: str) -> list[Owned]:
         """What belongs to a site, also when the site itself is gone."""
         view = self._views.get(site_id)
         return view.owned() if view is not None else []
+
+    @property
+    def webhooks(self) -> list[Webhook]:
+        """The webhooks of all sites."""
+        return [webhook for view in self._views.values() for webhook in view.webhooks]
 
     def user_named(self, username: str) -> User | None:
         """The user who signs in with that name, in whatever case, or None."""
@@ -75,6 +89,7 @@ class Mirror:
         kind = key.partition(".")[0]
         if kind not in KINDS:
             return  # of a newer doorstream
+        self._revisions[key if kind == "site" else key.rpartition(".")[0]] = revision
         try:
             entry = decode(kind, data, revision) if data else Entry(None, revision)
         except msgspec.DecodeError:

@@ -11,10 +11,13 @@ from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
+import msgspec
+
 from doorstream.directory.errors import InvalidEntity
 from doorstream.directory.mirror import Mirror
 from doorstream.directory.scopes import SCOPES
 from doorstream.directory.site import SiteView
+from doorstream.directory.webhook_rules import check_webhook
 from doorstream.events.entities import (
     ALL_SITES,
     Client,
@@ -23,8 +26,12 @@ from doorstream.events.entities import (
     Device,
     Entity,
     Holder,
+    Module,
     Site,
+    System,
     User,
+    Webhook,
+    Zone,
 )
 
 MIN_SECRET = 20
@@ -34,6 +41,7 @@ MAX_SECRET = 256
 MAX_NAME = 256
 MAX_TEXT = 2000
 MAX_LIST = 1000
+MAX_SETTINGS = 100_000
 _MAX_INTEGER = 2**53 - 1  # what JavaScript clients can hold exactly
 _OFFLINE_POLICIES = (0, 1, 2)
 
@@ -43,6 +51,7 @@ _USERNAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,320}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LOCALE = re.compile(r"[A-Za-z]{2,8}([_-][A-Za-z0-9]{1,8})*")
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+_MODULE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,127}")
 _LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _PIN = re.compile(r"[0-9]{1,16}")
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
@@ -61,6 +70,11 @@ def check(entity: Entity, mirror: Mirror) -> None:
             _check_device(entity, _view(mirror, entity.site_id))
         case Holder():
             _check_holder(entity)
+        case Module() | Zone() | System():
+            _check_control(entity, _view(mirror, entity.site_id))
+        case Webhook():
+            _identity(entity.id, entity.name)
+            check_webhook(entity, mirror)
         case User():
             _check_user(entity, mirror)
         case Client():
@@ -156,6 +170,42 @@ def _check_holder(holder: Holder) -> None:
             raise InvalidEntity(f"{where}.types", f"at most {MAX_LIST}")
         for kind in credential.types:
             _match(f"{where}.types", kind, _TYPE, "words such as card, touch or token")
+
+
+def _check_module(module: Module, view: SiteView | None) -> None:
+    """Whether there is such a driver, and whether it takes the settings, is for the runtime: drivers come and go."""
+    _id("id", module.id)
+    _match("name", module.name, _MODULE_NAME, "a letter, then up to 127 letters, digits, dashes and underscores")
+    _match("driver", module.driver, _TYPE, "the name of a driver, such as simulated_door")
+    _text("notes", module.notes)
+    if module.device_id is not None and (view is None or view.devices.get(module.device_id) is None):
+        raise InvalidEntity("device_id", "the site has no such device")
+    if len(msgspec.json.encode(module.settings)) > MAX_SETTINGS:
+        raise InvalidEntity("settings", f"at most {MAX_SETTINGS} bytes")
+
+
+def _check_control(entity: Module | Zone | System, view: SiteView | None) -> None:
+    if isinstance(entity, Module):
+        _check_module(entity, view)
+    else:
+        _check_place(entity)
+
+
+def _check_place(place: Zone | System) -> None:
+    """Zones and modules that are named need not exist: PlaceOS keeps references to what is gone."""
+    _identity(place.id, place.name)
+    for field in ("display_name", "description", "code", "type", "map_id"):
+        _text(field, getattr(place, field))
+    _integer("capacity", place.capacity)
+    if place.timezone is not None:
+        _timezone(place.timezone)
+    lists = ("features", "images", "zones", "modules") if isinstance(place, System) else ("tags", "images", "triggers")
+    for field in lists:
+        values = getattr(place, field)
+        if len(values) > MAX_LIST or len(set(values)) < len(values):
+            raise InvalidEntity(field, f"at most {MAX_LIST}, none twice")
+        for value in values:
+            _text(field, value)
 
 
 def _check_user(user: User, mirror: Mirror) -> None:

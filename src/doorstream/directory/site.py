@@ -6,7 +6,18 @@ from typing import NamedTuple
 
 from doorstream.directory.table import Table
 from doorstream.events.bodies import CloudNodeRef, DeviceRef, HolderRef
-from doorstream.events.entities import CloudNode, Connection, Device, Holder, Owned, Site
+from doorstream.events.entities import (
+    CloudNode,
+    Connection,
+    Device,
+    Holder,
+    Module,
+    Owned,
+    Site,
+    System,
+    Webhook,
+    Zone,
+)
 
 
 class CloudNodeStatus(NamedTuple):
@@ -31,7 +42,11 @@ class SiteView:
         "connections",
         "devices",
         "holders",
+        "modules",
         "site",
+        "systems",
+        "webhooks",
+        "zones",
     )
 
     def __init__(self) -> None:
@@ -40,6 +55,10 @@ class SiteView:
         self.connections: Table[Connection] = Table()
         self.devices: Table[Device] = Table()
         self.holders: Table[Holder] = Table()
+        self.modules: Table[Module] = Table()
+        self.zones: Table[Zone] = Table()
+        self.systems: Table[System] = Table()
+        self.webhooks: Table[Webhook] = Table()
         self._device_refs: dict[str, DeviceRef] = {}
         self._holder_refs: dict[str, HolderRef] = {}
         self._cloud_node_refs: dict[str, CloudNodeRef] = {}
@@ -96,11 +115,13 @@ class SiteView:
     def is_empty(self) -> bool:
         """Tell whether nothing is left: neither the site nor anything that belongs to it."""
         tables = (self.cloud_nodes, self.connections, self.devices, self.holders)
-        return self.site is None and not any(len(table) for table in tables)
+        others = (self.modules, self.zones, self.systems, self.webhooks)
+        return self.site is None and not any(len(table) for table in (*tables, *others))
 
     def owned(self) -> list[Owned]:
         """Everything that belongs to the site."""
-        return [*self.devices, *self.connections, *self.cloud_nodes, *self.holders]
+        others = (*self.webhooks, *self.systems, *self.zones, *self.modules)
+        return [*others, *self.devices, *self.connections, *self.cloud_nodes, *self.holders]
 
     def put(self, entity: Owned) -> None:
         """Take over a new or changed entity."""
@@ -116,6 +137,14 @@ class SiteView:
             case Holder():
                 self.holders.put(entity)
                 self._holder_refs.pop(entity.id, None)
+            case Module():
+                self.modules.put(entity)
+            case Zone():
+                self.zones.put(entity)
+            case System():
+                self.systems.put(entity)
+            case Webhook():
+                self.webhooks.put(entity)
 
     def remove(self, entity: Owned) -> None:
         """Forget an entity."""
@@ -131,3 +160,11 @@ class SiteView:
             case Holder():
                 self.holders.remove(entity.id)
                 self._holder_refs.pop(entity.id, None)
+            case Module():
+                self.modules.remove(entity.id)
+            case Zone():
+                self.zones.remove(entity.id)
+            case System():
+                self.systems.remove(entity.id)
+            case Webhook():
+                self.webhooks.remove(entity.id)

@@ -3,6 +3,7 @@
 from doorstream.events.errors import EventError, InvalidEvent, InvalidPosition
 from doorstream.events.event import Event
 from doorstream.events.position import Position
+from doorstream.events.retention import Retention, topic_class
 from doorstream.events.topics import CATALOGUE, STREAMED, Topic, topic_named
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "InvalidEvent",
     "InvalidPosition",
     "Position",
+    "Retention",
     "Topic",
+    "topic_class",
     "topic_named",
 ]

@@ -7,7 +7,7 @@ may set; the entity adds what the server keeps: id, owner, times, secrets. ``cre
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 ALL_SITES: Literal["all"] = "all"
 """The value of ``Client.sites`` that stands for every site, future ones included."""
@@ -15,12 +15,16 @@ ALL_SITES: Literal["all"] = "all"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteFields:
-    """What a caller may set of a site. ``timezone`` is an IANA name, ``locale`` a language tag."""
+    """What a caller may set of a site. ``timezone`` is an IANA name, ``locale`` a language tag.
+
+    The doors of a ``simulated`` site are played by doorstream: its commands make them do what real ones would.
+    """
 
     name: str
     description: str | None = None
     timezone: str = "UTC"
     locale: str = "en"
+    simulated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +177,170 @@ class Holder(HolderFields):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleFields:
+    """What a caller may set of a module.
+
+    ``name`` is what clients address it by, ``driver`` the registered name of its driver; ``settings`` are the driver's.
+    With a ``device_id`` it stands for that door. ``running``: it is meant to run.
+    """
+
+    name: str
+    driver: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    device_id: str | None = None
+    running: bool = True
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module(ModuleFields):
+    """A driver at work for a site. ``updated`` is the time of the last change, as ``created``."""
+
+    id: str
+    site_id: str
+    created: str
+    updated: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneFields:
+    """What a caller may set of a PlaceOS zone (vendor-apis.md 2.4, object shapes)."""
+
+    name: str
+    display_name: str | None = None
+    description: str = ""
+    location: str | None = None
+    code: str | None = None
+    type: str | None = None
+    count: int = 0
+    capacity: int = 0
+    map_id: str | None = None
+    timezone: str | None = None
+    tags: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zone(ZoneFields):
+    """A part of a building, or the building itself. ``version`` grows with each change."""
+
+    id: str
+    site_id: str
+    version: int
+    created: str
+    updated: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemFields:
+    """What a caller may set of a PlaceOS system (vendor-apis.md 2.4, object shapes).
+
+    ``modules`` are ids in the order that gives modules of one name their index; ``zones`` are ids.
+    """
+
+    name: str
+    display_name: str | None = None
+    description: str = ""
+    email: str | None = None
+    code: str | None = None
+    type: str | None = None
+    capacity: int = 0
+    map_id: str | None = None
+    timezone: str | None = None
+    support_url: str = ""
+    timetable_url: str | None = None
+    orientation: str = "unspecified"
+    bookable: bool = False
+    public: bool = False
+    approval: bool = False
+    signage: bool = False
+    features: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System(SystemFields):
+    """Modules that belong together, such as those of a room. ``version`` grows with each change."""
+
+    id: str
+    site_id: str
+    version: int
+    created: str
+    updated: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningSecret:
+    """What a webhook's deliveries are signed with, until ``expires`` (unix seconds; None: until it is replaced).
+
+    ``version`` is ``v1`` (HMAC-SHA256), ``v1a`` (Ed25519) or ``pdk`` (hexadecimal HMAC-SHA1). ``public_key`` is what
+    receivers check ``v1a`` with.
+    """
+
+    version: str
+    created: str
+    expires: float | None = None
+    public_key: str | None = None
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookFields:
+    """What a caller may set of a webhook and see again; durations are in seconds.
+
+    ``topics`` are names or end in ``.*``, ``*`` is all. ``sites`` are further sites beside its own; ``devices`` and
+    ``cloud_nodes`` are ids, empty for all. Events that were recorded more than ``ignore_older_than`` after they
+    occurred are left out. ``retry`` are the waits between attempts (None: those of the form); ``rate`` is in deliveries
+    per second. With ``ordered`` an event of a door waits until those before it are delivered or given up.
+    ``secrecy_level`` is PDK's (vendor-apis.md 1.3). ``expires`` is an RFC 3339 time.
+    """
+
+    name: str
+    url: str
+    form: str = "native"
+    topics: tuple[str, ...] = ("*",)
+    sites: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    cloud_nodes: tuple[str, ...] = ()
+    ignore_older_than: float | None = None
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    retry: tuple[float, ...] | None = None
+    rate: float | None = None
+    concurrency: int = 10
+    ordered: bool = False
+    verify_tls: bool = True
+    secrecy_level: int = 0
+    expires: str | None = None
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook(WebhookFields):
+    """Where events of a site are posted to.
+
+    ``start`` is the position in the log after which its events begin. ``disabled_reason`` says why doorstream itself
+    disabled it, ``disabled_at`` when; ``enabled_at`` (unix seconds) is when it was last enabled: failures before that
+    do not count. ``request_digest`` tells a repeated creation from another one, ``dialect`` is what the dialect that
+    made it shows again.
+    """
+
+    id: str
+    site_id: str
+    created: str
+    start: str
+    secrets: tuple[SigningSecret, ...] = field(default=(), repr=False)
+    disabled_reason: str | None = None
+    disabled_at: str | None = None
+    enabled_at: float = 0.0
+    request_digest: str | None = None
+    dialect: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserFields:
     """What a caller may set of a user and see again.
 
@@ -253,7 +421,7 @@ class Reservation:
     user_id: str
 
 
-Owned = CloudNode | Connection | Device | Holder
+Owned = CloudNode | Connection | Device | Holder | Module | Zone | System | Webhook
 """What belongs to one site."""
 
 Entity = Site | Owned | User | Client | Reservation | KeyRing | Secret

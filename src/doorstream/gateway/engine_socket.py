@@ -191,6 +191,17 @@ class EngineSocket:
         outlet = self._polling or self._connection
         return outlet is None or outlet.is_drained
 
+    @property
+    def unsent(self) -> int:
+        """Bytes written and not yet taken by the client."""
+        outlet = self._polling or self._connection
+        return 0 if outlet is None else outlet.unsent
+
+    @property
+    def peer(self) -> str | None:
+        """The client's address; None while it polls, because each poll has a connection of its own."""
+        return None if self._connection is None else self._connection.peer
+
     async def drained(self) -> None:
         """Return when the unsent bytes are below the low-water mark, or when the session has closed."""
         while self.is_open:

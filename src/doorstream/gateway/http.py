@@ -1,9 +1,10 @@
-"""uvicorn's HTTP protocol with two additions: `uvicorn.Config(http=HttpProtocol)`.
+"""uvicorn's HTTP protocol with three additions: `uvicorn.Config(http=HttpProtocol)`.
 
 * A connection must send a complete request head within the gateway's handshake time-out and 64 KiB, so that clients
   that never finish hold nothing for long. The time between two requests is uvicorn's own keep-alive time-out.
 * Bytes that come in one segment with an upgrade request reach the WebSocket; uvicorn drops them
   (`spikes.md` section 8).
+* What a trusted proxy says about the client's address, the scheme and the host counts, for requests and for WebSockets.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from doorstream.gateway.proxies import TrustedProxies
 from doorstream.gateway.registry import Gateway
 
 _MAX_HEAD = 65_536
@@ -76,6 +78,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Let the request take its time: its head is here."""
         self._head_is_complete()
+        if self._gateway is not None and self._gateway.proxies and self.client is not None:
+            self._believe(self._gateway.proxies, self.client)
         super().on_headers_complete()
 
     def handshake_expired(self) -> None:
@@ -95,6 +99,18 @@ class HttpProtocol(HttpToolsProtocol):
         if self._gateway is not None:
             self._gateway.handshakes.stop(self)
 
+    def _believe(self, proxies: TrustedProxies, peer: tuple[str, int]) -> None:
+        """Have the request be what a trusted proxy says it is."""
+        forwarded = proxies.read(peer[0], self.headers)
+        if forwarded is None:
+            return
+        self.scope["client"] = (forwarded.client, 0 if forwarded.client != peer[0] else peer[1])
+        if forwarded.scheme is not None:
+            self.scope["scheme"] = forwarded.scheme
+        if forwarded.host is not None:
+            self.headers[:] = [header for header in self.headers if header[0] != b"host"]
+            self.headers.append((b"host", forwarded.host))
+
     def _hand_over(self, rest: bytes) -> None:
         """Turn the connection into a WebSocket."""
         if self.cycle is not None and not self.cycle.response_complete:
@@ -110,4 +126,6 @@ class HttpProtocol(HttpToolsProtocol):
         # The parser and this object hold each other; without this they would wait for the garbage collector.
         self.parser = None  # type: ignore[assignment]
         protocol.connection_made(transport)
+        if self.scope["client"] is not None:
+            protocol.peer = self.scope["client"][0]
         protocol.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)

@@ -75,6 +75,11 @@ class Polling:
         """Whether so little lies here that `drained()` would return at once."""
         return self._size <= self.limits.drain_below
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for the client's next poll."""
+        return self._size
+
     async def drained(self) -> None:
         """Return when the outbox is below the low-water mark, or the transport is no longer in use."""
         if not self.is_drained:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from doorstream.gateway.contract import Endpoint
 from doorstream.gateway.deadlines import Clock, Deadlines
+from doorstream.gateway.proxies import TrustedProxies
 
 if TYPE_CHECKING:
     from doorstream.gateway.websocket import WebSocketConnection
@@ -47,8 +48,12 @@ class Gateway:
     One gateway belongs to one event loop.
     """
 
-    def __init__(self, *, handshake_timeout: float = 10.0, clock: Clock | None = None) -> None:
+    def __init__(
+        self, *, handshake_timeout: float = 10.0, clock: Clock | None = None, proxies: TrustedProxies | None = None
+    ) -> None:
         self.handshake_timeout = handshake_timeout
+        self.proxies = proxies
+        """Whose word about a request's origin counts; None: nobody's."""
         self.clock = clock
         self.counters = Counters()
         self.connections = 0

@@ -9,6 +9,7 @@ import uvicorn
 
 from doorstream.gateway.http import HttpProtocol
 from doorstream.gateway.registry import Gateway
+from doorstream.gateway.tls import Certificate
 from doorstream.gateway.websocket import WebSocketConnection
 
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -26,11 +27,11 @@ def raise_file_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def uvicorn_config(app: ASGIApp, **settings: Any) -> uvicorn.Config:
+def uvicorn_config(app: ASGIApp, *, certificate: Certificate | None = None, **settings: Any) -> uvicorn.Config:
     """Give the uvicorn configuration of a server whose sockets the gateway owns.
 
-    The application's lifespan must yield `{"gateway": gateway}`. `settings` are uvicorn's own (host, port, …) and
-    win over what is set here.
+    The application's lifespan must yield `{"gateway": gateway}`. With a certificate only TLS is spoken. `settings` are
+    uvicorn's own (host, port, …) and win over what is set here.
     """
     ours: dict[str, Any] = {
         "ws": WebSocketConnection,
@@ -39,9 +40,13 @@ def uvicorn_config(app: ASGIApp, **settings: Any) -> uvicorn.Config:
         "lifespan": "on",
         "backlog": _BACKLOG,
         "access_log": False,  # it prints whole queries, and tokens travel in them
+        "proxy_headers": False,  # HttpProtocol reads them, for WebSockets too
         "log_level": "warning",
         "timeout_graceful_shutdown": _SHUTDOWN_SECONDS,
     }
+    if certificate is not None:
+        context = certificate.context
+        ours["ssl_context_factory"] = lambda *_: context
     return uvicorn.Config(cast("Any", app), **(ours | settings))
 
 

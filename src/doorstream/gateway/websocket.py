@@ -125,6 +125,11 @@ class WebSocketConnection(asyncio.Protocol):
         """Whether so little is unsent that `drained()` would return at once."""
         return self._phase is not Phase.OPEN or self.transport.get_write_buffer_size() <= self._limits.drain_below
 
+    @property
+    def unsent(self) -> int:
+        """Bytes written and not yet taken by the client."""
+        return self.transport.get_write_buffer_size()
+
     async def drained(self) -> None:
         """Return when the unsent bytes are below `low_water`, or when the connection has closed."""
         if self.is_drained:

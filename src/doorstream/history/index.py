@@ -7,7 +7,8 @@ import contextlib
 import math
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from itertools import islice
@@ -17,8 +18,12 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from doorstream.events import Event
+from doorstream.events import Event, topic_class
+from doorstream.events.unlocks import is_unlock
+from doorstream.history.acknowledged import Acknowledged
+from doorstream.history.doors import read_door
 from doorstream.history.query import MAX_INTEGER, MIN_INTEGER, Page, Query
+from doorstream.history.unlocks import LAST_UNLOCKS, UnlockQuery, read_page, read_place, read_unlock
 from doorstream.live import Hub
 from doorstream.log import EventLog, LogUnavailable
 
@@ -43,8 +48,8 @@ _encode = msgspec.json.Encoder().encode
 _T = TypeVar("_T")
 
 
-Row = tuple[int, str, str, str, int, int, str | None, str | None, str]
-_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+Row = tuple[int, str, str, str, int, int, int, int | None, str | None, str | None, str]
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERTS = {size: f"{_INSERT} VALUES {', '.join([_ROW] * size)}" for size in (256, 64, 16, 4, 1)}
 
 
@@ -62,14 +67,20 @@ class Index:
     """The index of one log. It follows the hub by itself and never keeps anything up.
 
     ``find`` and ``query`` see what ``applied`` says; ``current`` waits until that is everything acknowledged. A file
-    that is damaged, deleted or of another log is built again.
+    that is damaged, deleted or of another log is built again. ``forgotten`` changes whenever events were removed:
+    what was counted before no longer holds.
     """
 
-    def __init__(self, path: Path, hub: Hub, log: EventLog) -> None:
+    def __init__(self, path: Path, hub: Hub, log: EventLog, clock: Callable[[], float] = time.time) -> None:
+        """``clock`` gives unix seconds."""
         self._path = path
+        self._clock = clock
         self._hub = hub
         self._log = log
+        self._acknowledged = Acknowledged(log)
+        self._latest = 0
         self.applied = 0
+        self.forgotten = 0
         self._writer = ThreadPoolExecutor(1, "index-writer")
         self._readers = ThreadPoolExecutor(_READERS, "index-reader")
         self._own = threading.local()
@@ -84,6 +95,7 @@ class Index:
         self._is_idle = False
         self._complete_at = -math.inf
         self._mark = (0, -math.inf)
+        self._pruned: dict[str, int] = {}
 
     async def start(self) -> None:
         """Open (or make) the index and begin to follow."""
@@ -98,6 +110,7 @@ class Index:
 
     async def stop(self) -> None:
         """Stop following and close the file."""
+        self._acknowledged.stop()
         for task in (self._follower, self._pruner):
             if task is not None:
                 task.cancel()
@@ -112,10 +125,26 @@ class Index:
 
         Raises LogUnavailable when that takes longer than 10 s or cannot be known.
         """
-        last = (await self._log.extent()).last
+        await self.patiently(self.reached, await self.acknowledged())
+
+    @property
+    def hub(self) -> Hub:
+        """The hub that is followed: it has every event at once and once."""
+        return self._hub
+
+    def acknowledged(self) -> Awaitable[int]:
+        """The last sequence that was acknowledged before this call, by whichever process; raises LogUnavailable.
+
+        Those who ask at the same time share one question to NATS.
+        """
+        return self._acknowledged.ask()
+
+    @staticmethod
+    async def patiently(reach: Callable[[int], Awaitable[None]], sequence: int) -> None:
+        """Wait until a sequence is reached, as long as a reader waits; raises LogUnavailable after 10 s."""
         try:
             async with asyncio.timeout(_READ_PATIENCE):
-                await self.reached(last)
+                await reach(sequence)
         except TimeoutError:
             raise LogUnavailable("the index is still being built") from None
 
@@ -140,6 +169,30 @@ class Index:
     async def query(self, query: Query) -> Page:
         """One page of events; raises LogUnavailable."""
         return await self._read(self._page, query)
+
+    async def unlocks(self, query: UnlockQuery) -> Page:
+        """One page of unlocks; raises LogUnavailable."""
+        return await self._read(lambda: read_page(self._connection(), query))
+
+    async def count_unlocks(self, query: UnlockQuery) -> int:
+        """How many unlocks there are in all pages together; raises LogUnavailable."""
+        return await self._read(lambda: query.count(self._connection()))
+
+    async def unlock(self, sites: Collection[str], event_id: str) -> Event | None:
+        """The unlock of that id at one of the sites; raises LogUnavailable."""
+        return await self._read(lambda: read_unlock(self._connection(), sites, event_id))
+
+    async def place_of(self, sites: Collection[str], event_id: str) -> int | None:
+        """The sequence of the event of that id at one of the sites; raises LogUnavailable."""
+        return await self._read(lambda: read_place(self._connection(), sites, event_id))
+
+    async def last_unlocks(self, upto: int) -> dict[str, int]:
+        """The sequence of the last unlock of each site, up to a sequence; raises LogUnavailable."""
+        return await self._read(lambda: dict(self._connection().execute(LAST_UNLOCKS, (upto,)).fetchall()))
+
+    async def door_events(self, site_id: str, device_id: str) -> list[Event]:
+        """The last events of a door and those that say what it is now, in order; raises LogUnavailable."""
+        return await self._read(lambda: read_door(self._connection(), site_id, device_id))
 
     async def statuses(self) -> list[Event]:
         """The last ``cloudnode.connected`` or ``.disconnected`` of each cloud node; raises LogUnavailable."""
@@ -168,11 +221,16 @@ class Index:
     def _unreadable(self, error: sqlite3.Error) -> LogUnavailable:
         """What to tell a reader; if the file itself is to blame, it is built again."""
         _logger.warning("the index cannot be read", reason=str(error))
-        if _is_damage(error) and not self._is_damaged and self._follower is not None:
+        if _is_damage(error):
+            self.rebuild()
+        return LogUnavailable("the index cannot be read at the moment")
+
+    def rebuild(self) -> None:
+        """Have the index made anew from the log, in the background."""
+        if not self._is_damaged and self._follower is not None:
             self._is_damaged = True
             self._follower.cancel()  # it may be waiting for events
             self._follower = asyncio.create_task(self._follow(), name="index")
-        return LogUnavailable("the index cannot be read at the moment")
 
     def _open(self) -> int:
         """Make the file ready; one that belongs to another log or is damaged is made anew."""
@@ -200,12 +258,14 @@ class Index:
         connection = self._connection()
         connection.executescript(_SCHEMA)
         self._file = self._identity()
-        row = connection.execute("SELECT epoch, applied FROM progress").fetchone()
+        row = connection.execute("SELECT epoch, applied, latest FROM progress").fetchone()
         if row is not None and row[0] == self._log.epoch:
             applied: int = row[1]
+            self._latest = row[2]
             return applied
         connection.execute("DELETE FROM events")
-        connection.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, 0)", (self._log.epoch,))
+        connection.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, 0, 0)", (self._log.epoch,))
+        self._latest = 0
         return 0
 
     def _connection(self) -> sqlite3.Connection:
@@ -220,6 +280,7 @@ class Index:
             self._connections.append(connection)
             self._own.connection = connection
             self._own.generation = self._generation
+            connection.create_function("topic_class", 1, topic_class, deterministic=True)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # derived: what is lost is read again from the log
             connection.execute("PRAGMA wal_autocheckpoint = 10000")  # fewer and larger: each one syncs the disk
@@ -263,6 +324,8 @@ class Index:
 
     async def _start_anew(self) -> None:
         self._note_completeness(-math.inf)
+        self._pruned.clear()
+        self.forgotten += 1
         self.applied = 0
         self.applied = await asyncio.get_running_loop().run_in_executor(self._writer, self._build_anew)
         self._is_damaged = False
@@ -293,10 +356,16 @@ class Index:
                     await self._hurry.wait()
 
     async def _apply(self, events: list[Event], applied: int) -> None:
-        rows = [row for event in events if (row := _row(event)) is not None]
+        rows: list[Row] = []
+        latest = self._latest
+        for event in events:
+            latest = max(latest, event.recorded)
+            row = _row(event, latest)
+            if row is not None:
+                rows.append(row)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writer, self._write, rows, applied)
-        self.applied = applied
+        await loop.run_in_executor(self._writer, self._write, rows, applied, latest)
+        self.applied, self._latest = applied, latest
         if applied >= self._mark[0]:
             self._note_completeness(self._mark[1])
         still = []
@@ -313,14 +382,14 @@ class Index:
         self._complete_at = now if when is None else when
         self._mark = (self._hub.sequence, now)
 
-    def _write(self, rows: list[Row], applied: int) -> None:
+    def _write(self, rows: list[Row], applied: int, latest: int) -> None:
         if self._identity() != self._file:
             raise _FileGone("the file is gone")
         connection = self._connection()
         connection.execute("BEGIN")
         try:
             _insert(connection, rows)
-            connection.execute("UPDATE progress SET applied = ?", (applied,))
+            connection.execute("UPDATE progress SET applied = ?, latest = ?", (applied, latest))
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -337,12 +406,40 @@ class Index:
                 pruned = 1
                 while pruned:  # a portion at a time: what happens now gets its turn in between
                     pruned = await loop.run_in_executor(self._writer, self._prune, first)
+                for name, seconds in self._log.retention.shorter.items():
+                    before = int((self._clock() - seconds) * 1000)
+                    while await loop.run_in_executor(self._writer, self._prune_class, name, before):
+                        pass
 
     def _prune(self, first: int) -> int:
         """Forget some of what stands before ``first``; returns how many there were."""
-        return self._connection().execute(_PRUNE, (first, _PRUNED_AT_ONCE)).rowcount
+        return self._forget(_PRUNE, (first, _PRUNED_AT_ONCE))
+
+    def _forget(self, statement: str, parameters: tuple[Any, ...]) -> int:
+        count = self._connection().execute(statement, parameters).rowcount
+        self.forgotten += count
+        return count
+
+    def _prune_class(self, name: str, before: int) -> bool:
+        """Forget some of a class's events that were recorded before that; returns whether to go on.
+
+        What was looked through is not looked through again: between two calls only what is new is too old.
+        """
+        connection, begin = self._connection(), self._pruned.get(name, 0)
+        (upto,) = connection.execute(_LOOK_THROUGH, (begin, _PRUNED_AT_ONCE, before)).fetchone()
+        if upto is None:
+            return False
+        self._forget(_PRUNE_CLASS, (begin, upto, name))
+        self._pruned[name] = upto
+        return True
 
 
+_LOOK_THROUGH = """
+SELECT max(sequence)
+FROM (SELECT sequence, recorded FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?)
+WHERE recorded < ?
+"""
+_PRUNE_CLASS = "DELETE FROM events WHERE sequence > ? AND sequence <= ? AND topic_class(topic) = ?"
 _PRUNE = "DELETE FROM events WHERE sequence < min(?, (SELECT min(sequence) FROM events) + ?)"
 
 
@@ -367,10 +464,14 @@ def _insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
             at += size
 
 
-def _row(event: Event) -> Row | None:
-    """What the index keeps of an event; nothing of one that it cannot keep, which is none of ours."""
+def _row(event: Event, created: int) -> Row | None:
+    """What the index keeps of an event; nothing of one that it cannot keep, which is none of ours.
+
+    ``created`` is the largest ``recorded`` of the log up to here: the same for everybody who reads the log.
+    """
     try:
         concerned = _decode_concerned(event.body)
+        unlock = 1 if is_unlock(event) else None
         json = event.json.decode()
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         _logger.error("an event cannot be indexed", sequence=event.sequence, reason=str(error))  # noqa: TRY400
@@ -382,6 +483,8 @@ def _row(event: Event) -> Row | None:
         event.topic,
         max(MIN_INTEGER, min(event.occurred, MAX_INTEGER)),
         event.recorded,
+        created,
+        unlock,
         concerned.deviceId if isinstance(concerned.deviceId, str) else None,
         concerned.holderId if isinstance(concerned.holderId, str) else None,
         json,

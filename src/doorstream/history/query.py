@@ -13,10 +13,22 @@ MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """Which events of a site, newest first (by position, never by ``occurred``), or oldest first with ``after``.
+class ByTime:
+    """In the order of ``occurred``, then of position: late events of offline doors make it another than the log's.
 
-    Times are milliseconds since 1970 UTC, both ends included. ``topics`` may end in ``.*`` for everything below.
+    ``behind`` is the ``occurred`` and the sequence of the event that the page begins behind, None for the first page.
+    """
+
+    is_descending: bool = True
+    behind: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which events of a site, newest first (by position, not by ``occurred``), or oldest first with ``after``.
+
+    ``by_time`` orders them by what happened instead. Times are milliseconds since 1970 UTC, both ends included.
+    ``topics`` may end in ``.*`` for everything below.
     """
 
     site_id: str
@@ -30,6 +42,7 @@ class Query:
     occurred_to: int | None = None
     recorded_from: int | None = None
     recorded_to: int | None = None
+    by_time: ByTime | None = None
 
     def statement(self) -> tuple[str, list[Any]]:
         """The SQL of this query and its parameters."""
@@ -47,15 +60,22 @@ class Query:
         ):
             if value is not None:
                 conditions.append(condition)
-                parameters.append(max(MIN_INTEGER, min(value, MAX_INTEGER)) if isinstance(value, int) else value)
+                parameters.append(_storable(value) if isinstance(value, int) else value)
         if self.topics:
             condition, values = _topics(self.topics)
             conditions.append(condition)
             parameters += values
-        order = "ASC" if self.after is not None else "DESC"
+        if self.by_time is None:
+            order = f"sequence {'ASC' if self.after is not None else 'DESC'}"
+        else:
+            direction, comparison = ("DESC", "<") if self.by_time.is_descending else ("ASC", ">")
+            order = f"occurred {direction}, sequence {direction}"
+            if self.by_time.behind is not None:
+                conditions.append(f"(occurred, sequence) {comparison} (?, ?)")
+                parameters += map(_storable, self.by_time.behind)
         sql = (
             "SELECT sequence, recorded, json FROM events WHERE "  # noqa: S608 - made of the fixed texts above
-            f"{' AND '.join(conditions)} ORDER BY sequence {order} LIMIT ?"
+            f"{' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
         )
         return sql, [*parameters, self.limit + 1]
 
@@ -66,6 +86,10 @@ class Page:
 
     events: list[Event]
     more: bool
+
+
+def _storable(number: int) -> int:
+    return max(MIN_INTEGER, min(number, MAX_INTEGER))
 
 
 def _topics(topics: tuple[str, ...]) -> tuple[str, list[str]]:

@@ -2,7 +2,8 @@
 CREATE TABLE IF NOT EXISTS progress (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
     epoch    TEXT    NOT NULL, -- of the log that this index was made from
-    applied  INTEGER NOT NULL  -- the last sequence that is in here
+    applied  INTEGER NOT NULL, -- the last sequence that is in here
+    latest   INTEGER NOT NULL  -- the largest recorded of all that was applied
 );
 
 CREATE TABLE IF NOT EXISTS events (
@@ -12,6 +13,8 @@ CREATE TABLE IF NOT EXISTS events (
     topic    TEXT    NOT NULL,
     occurred INTEGER NOT NULL, -- milliseconds since 1970 UTC
     recorded INTEGER NOT NULL, -- milliseconds since 1970 UTC
+    created  INTEGER NOT NULL, -- the largest recorded up to here: never decreases, even when the clock was set back
+    unlock   INTEGER,          -- 1 where a door was unlocked for somebody, else null
     device   TEXT,
     holder   TEXT,
     json     TEXT    NOT NULL  -- the event as kept in the log
@@ -24,3 +27,11 @@ CREATE INDEX IF NOT EXISTS events_by_holder   ON events (holder, sequence) WHERE
 CREATE INDEX IF NOT EXISTS events_of_status   ON events (site, sequence)
     WHERE topic IN ('cloudnode.connected', 'cloudnode.disconnected');
 CREATE INDEX IF NOT EXISTS events_by_occurred ON events (site, occurred);
+CREATE INDEX IF NOT EXISTS events_unlocked    ON events (site, created, id, unlock) WHERE unlock = 1;
+CREATE INDEX IF NOT EXISTS events_of_doors    ON events (device, topic, sequence)
+    WHERE topic IN (
+        'device.autoopen.on', 'device.autoopen.off', 'device.forceopen.on', 'device.forceopen.off',
+        'device.forceclose.on', 'device.forceclose.off', 'device.alarm.forced', 'device.alarm.forced.cleared',
+        'device.alarm.propped.on', 'device.alarm.propped.off', 'device.alarm.propped.alloff',
+        'device.alarm.tamper.on', 'device.alarm.tamper.off'
+    );

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -92,6 +93,15 @@ class LineReport:
             self.last = sequence if self.last is None else max(self.last, sequence)
 
 
+@dataclass(slots=True)
+class Counts:
+    """What was put in since the start; ``rejected`` are events that cannot be kept."""
+
+    stored: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+
+
 class Ingest:
     """The one way in, for the API, drivers and the directory's own events."""
 
@@ -100,20 +110,25 @@ class Ingest:
         self._index = index
         self._new_id = new_id
         self._space = space
+        self.counts = Counts()
         self._recent: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     async def put(self, site_id: str, names: Names, data: bytes) -> Receipt:
         """Keep one event; raises InvalidEvent, StorageFull or LogUnavailable."""
         self.check_space(len(data))
-        event = accept(decode_draft(data), site_id=site_id, names=names, new_id=self._new_id())
-        return await self._append(site_id, event)
+        try:
+            event = accept(decode_draft(data), site_id=site_id, names=names, new_id=self._new_id())
+        except InvalidEvent:
+            self.counts.rejected += 1
+            raise
+        return self._counted([await self._append(site_id, event)])[0]
 
     async def put_values(self, site_id: str, names: Names, values: Sequence[Mapping[str, Any]]) -> list[Receipt]:
         """Keep events of our own making (up to 1,000, all or none), in the form put in; raises as ``put``."""
         self.check_space()
         drafts = [msgspec.convert(value, Draft) for value in values]
         events = [accept(draft, site_id=site_id, names=names, new_id=self._new_id()) for draft in drafts]
-        return await self._append_all(site_id, events)
+        return self._counted(await self._append_all(site_id, events))
 
     async def put_array(self, site_id: str, names: Names, data: bytes) -> Receipts:
         """Keep the events of a JSON array, all or none; raises Invalid, StorageFull or LogUnavailable.
@@ -132,8 +147,9 @@ class Ingest:
             except InvalidEvent as error:
                 faults.append(Fault(at, str(error)))
         if faults:
+            self.counts.rejected += len(faults)
             raise Invalid(faults)
-        return Receipts(await self._append_all(site_id, events))
+        return Receipts(self._counted(await self._append_all(site_id, events)))
 
     async def put_lines(self, site_id: str, names: Names, body: AsyncIterator[bytes]) -> LineReport:
         """Keep every valid line of an NDJSON stream; raises StorageFull or LogUnavailable in the middle.
@@ -144,7 +160,7 @@ class Ingest:
         portion = _Portion()
 
         async def flush() -> None:
-            report.add(await self._append_portion(site_id, portion.taken()))
+            report.add(self._counted(await self._append_portion(site_id, portion.taken())))
 
         async for number, line in lines_of(_with_pauses(body, flush)):
             if line is None:
@@ -158,7 +174,14 @@ class Ingest:
                 if portion.add(event):
                     await flush()
         await flush()
+        self.counts.rejected += report.rejected_count
         return report
+
+    def _counted(self, receipts: list[Receipt]) -> list[Receipt]:
+        duplicates = sum(receipt.duplicate for receipt in receipts)
+        self.counts.duplicates += duplicates
+        self.counts.stored += len(receipts) - duplicates
+        return receipts
 
     def check_space(self, size: int = 0) -> None:
         """Raise StorageFull while events (of that many bytes) are refused because too little room is left."""

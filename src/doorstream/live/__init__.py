@@ -3,13 +3,15 @@
 from doorstream.live.alarms import Alarm, Alarms
 from doorstream.live.entry import Encoder, Entry, Framing, Interest, Outlet
 from doorstream.live.hub import Group, Hub
-from doorstream.live.presence import Presence, Present
+from doorstream.live.presence import Describable, Description, Presence, Present, Seen
 from doorstream.live.subscription import Consumer, State, Subscription
 
 __all__ = [
     "Alarm",
     "Alarms",
     "Consumer",
+    "Describable",
+    "Description",
     "Encoder",
     "Entry",
     "Framing",
@@ -19,6 +21,7 @@ __all__ = [
     "Outlet",
     "Presence",
     "Present",
+    "Seen",
     "State",
     "Subscription",
 ]

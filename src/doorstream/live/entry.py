@@ -31,6 +31,10 @@ class Encoder(Protocol):
     """
 
     @property
+    def dialect(self) -> str:
+        """Under which name deliveries are counted."""
+
+    @property
     def topics(self) -> frozenset[str] | None:
         """The topics that give anything; None for all."""
 

@@ -7,7 +7,10 @@ one turn of the event loop are joined and written together.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import structlog
 
@@ -23,12 +26,27 @@ MAX_JOINED = 256_000
 Write = Callable[[bytes], None]
 
 
+@dataclass(slots=True)
+class Counts:
+    """What happened since the start.
+
+    ``delivered`` counts packets by dialect, once for each connection; ``resumed`` subscriptions that went on from an
+    older position, ``gone`` those among them whose position was not kept any more.
+    """
+
+    published: int = 0
+    resumed: int = 0
+    gone: int = 0
+    delivered: Counter[str] = field(default_factory=Counter)
+
+
 class Group:
     """The connections that share an interest, and what waits to be written to all of them."""
 
-    __slots__ = ("interest", "members", "pending")
+    __slots__ = ("_counts", "interest", "members", "pending")
 
-    def __init__(self, interest: Interest) -> None:
+    def __init__(self, interest: Interest, counts: Counts) -> None:
+        self._counts = counts
         self.interest = interest
         self.members: dict[Hashable, Write] = {}
         self.pending: list[Entry] = []
@@ -37,7 +55,9 @@ class Group:
         """Write what waits to every member."""
         entries, self.pending = self.pending, []
         members = tuple(self.members.values())  # who leaves during this gets all of it: it was published before
-        for data in framed(entries, self.interest):
+        joined = framed(entries, self.interest)
+        self._counts.delivered[self.interest.encoder.dialect] += joined.packets * len(members)
+        for data in joined.pieces:
             unwritten = iter(members)
             while True:
                 try:
@@ -88,7 +108,7 @@ class Hub:
         self.epoch = epoch
         self.sequence = start
         self.ring = Ring(start)
-        self.published = 0
+        self.counts = Counts()
         self._before_publish = before_publish
         self._sites: dict[str, _Site] = {}
         self._everywhere = _Site()
@@ -108,7 +128,7 @@ class Hub:
         entry = Entry(event)
         self.ring.append(entry)
         self.sequence = event.sequence
-        self.published += 1
+        self.counts.published += 1
         site = self._sites.get(event.site_id)
         if site is not None:
             self._pend(site, entry)
@@ -122,7 +142,7 @@ class Hub:
         site = self._site(interest.site_id)
         group = site.groups.get(interest)
         if group is None:
-            group = Group(interest)
+            group = Group(interest, self.counts)
             site.add(group)
         elif group.pending:
             group.flush()  # what was published before is not for the new member
@@ -204,12 +224,19 @@ class Hub:
         self._reached = still
 
 
-def framed(entries: list[Entry], interest: Interest) -> list[bytes]:
-    """The bytes of some events for an interest, in pieces of about ``MAX_JOINED`` at most."""
+class Joined(NamedTuple):
+    """The bytes of some events, in pieces of about ``MAX_JOINED`` at most, and how many packets are in them."""
+
+    pieces: list[bytes]
+    packets: int
+
+
+def framed(entries: list[Entry], interest: Interest) -> Joined:
+    """Encode and join some events for an interest."""
     framing = interest.framing
     pieces: list[bytes] = []
     frames: list[bytes] = []
-    size = 0
+    size = packets = 0
     for entry in entries:
         for packet in packets_of(entry, interest):
             frame = _framed_once(entry, packet, framing)
@@ -217,10 +244,11 @@ def framed(entries: list[Entry], interest: Interest) -> list[bytes]:
             size += len(frame)
         if size >= MAX_JOINED:
             pieces.append(b"".join(frames))
+            packets += len(frames)
             frames, size = [], 0
     if frames:
         pieces.append(frames[0] if len(frames) == 1 else b"".join(frames))
-    return pieces
+    return Joined(pieces, packets + len(frames))
 
 
 def packets_of(entry: Entry, interest: Interest) -> Sequence[bytes]:

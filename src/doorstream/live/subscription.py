@@ -101,6 +101,8 @@ class Subscription:
         if self._is_closed():  # perhaps by what ``hold`` still wrote
             return
         self._interest = interest
+        if self._cursor != self._hub.sequence:
+            self._hub.counts.resumed += 1
         self._enter(State.REPLAYING)
         if not (self._outlet.is_drained and self._within_ring() and self._write_ring_portion()):
             self._task = asyncio.create_task(self._replay(), name="replay")
@@ -183,7 +185,9 @@ class Subscription:
         if skip and wanted and wanted[0].event.sequence == sequence:
             for packet in packets_of(wanted.pop(0), interest)[skip:]:
                 self._outlet.write(interest.framing(packet))
-        for data in framed(wanted, interest):
+        joined = framed(wanted, interest)
+        self._hub.counts.delivered[interest.encoder.dialect] += joined.packets
+        for data in joined.pieces:
             self._outlet.write(data)
         self._hub.forget_soon(entries)
         if entries:
@@ -195,6 +199,7 @@ class Subscription:
                 await asyncio.sleep(_RETRY)
         except PositionGone as error:
             self._task = None
+            self._hub.counts.gone += 1
             self.close()
             self._consumer.position_gone(error)
         except Exception:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from nats.aio.client import Client
@@ -38,6 +39,11 @@ class LogClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self._receivers: dict[int, Receive] = {}
+
+    @property
+    def server_info(self) -> dict[str, Any]:
+        """What the server that this is connected to says about itself."""
+        return self._server_info
 
     def send(self, commands: bytes) -> None:
         """Write encoded commands at the end of this turn of the loop; raises LogUnavailable without a connection."""

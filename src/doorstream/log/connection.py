@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import nats.errors
@@ -21,10 +23,29 @@ _encode = msgspec.json.Encoder().encode
 
 REQUEST_TIMEOUT = 5.0
 _CONNECT_PATIENCE = 10.0
+_CLUSTER_PATIENCE = 20.0
+_CLUSTER_PAUSE = 0.2
+_CLUSTER_REPLICAS = 3
 _MINIMUM_VERSION = (2, 12)
 _RECOMMENDED_VERSION = (2, 15)
 
 Callback = Callable[[], Awaitable[None]]
+
+
+def _words(error: BaseException) -> str:
+    """What went wrong, for operators."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return (str(error) or type(error).__name__).removeprefix("nats: ")
+
+
+def api_answer(data: bytes) -> dict[str, Any]:
+    """What the JetStream API answers; raises ApiError for a refusal."""
+    content: dict[str, Any] = _decode(data)
+    error = content.get("error")
+    if error is not None:
+        raise ApiError(error.get("err_code", 0), error.get("description", "refused"))
+    return content
 
 
 class Connection:
@@ -34,8 +55,10 @@ class Connection:
     had failed. ``on_disconnect`` and ``on_reconnect`` are called in the order in which they were added.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, replicas: int | None = None) -> None:
+        """``replicas``: on how many servers every stream is to be kept; None: see ``new_replicas``."""
         self.client = LogClient()
+        self.replicas = replicas
         self._on_disconnect: list[Callable[[], None]] = []
         self._on_reconnect: list[Callback] = []
         self._on_stuck: list[Callable[[], None]] = []
@@ -53,8 +76,8 @@ class Connection:
         except (nats.errors.Error, OSError, TimeoutError) as error:
             with contextlib.suppress(Exception):
                 await self.client.close()
-            reason = str(error) or self._last_error or type(error).__name__
-            raise StartError(f"NATS cannot be reached: {reason.removeprefix('nats: ')}") from None
+            reason = self._last_error if isinstance(error, TimeoutError) and self._last_error else _words(error)
+            raise StartError(f"NATS cannot be reached: {reason}") from None
         version = self.client.connected_server_version
         if (version.major, version.minor) < _MINIMUM_VERSION:
             await self.client.close()
@@ -62,6 +85,20 @@ class Connection:
         if (version.major, version.minor) < _RECOMMENDED_VERSION:
             _logger.warning("nats is old", version=str(version), recommended="2.15")
         await self.client.listen(f"{self._inbox}.*", self._answered)
+        if self.is_clustered:
+            await self._cluster_ready()
+
+    @property
+    def is_clustered(self) -> bool:
+        """Whether the server belongs to a cluster."""
+        return bool(self.client.server_info.get("cluster"))
+
+    @property
+    def new_replicas(self) -> int:
+        """On how many servers a stream is to be kept that does not exist yet: on three of a cluster."""
+        if self.replicas is not None:
+            return self.replicas
+        return _CLUSTER_REPLICAS if self.is_clustered else 1
 
     async def close(self) -> None:
         """Close without waiting for anything."""
@@ -122,15 +159,31 @@ class Connection:
 
     async def api(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask the JetStream API (``verb`` without ``$JS.API.``); raises ApiError or LogUnavailable."""
-        content: dict[str, Any] = _decode(await self.request(f"$JS.API.{verb}", _encode(body) if body else b""))
-        error = content.get("error")
-        if error is not None:
-            raise ApiError(error.get("err_code", 0), error.get("description", "refused"))
-        return content
+        return api_answer(await self.request(f"$JS.API.{verb}", _encode(body) if body else b""))
+
+    async def _cluster_ready(self) -> None:
+        """A cluster that was just started elects who answers first; raises StartError when that takes too long."""
+        reason = ""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLUSTER_PATIENCE):
+                while True:
+                    try:
+                        await self.api("INFO")
+                    except (ApiError, LogUnavailable) as error:
+                        reason = str(error)
+                    else:
+                        return
+                    await asyncio.sleep(_CLUSTER_PAUSE)
+        await self.client.close()
+        raise StartError(f"the NATS cluster is not ready: {reason or 'it does not answer'}")
 
     async def _connect(self, url: str) -> None:
+        servers = [part.strip() for part in url.split(",")]
+        first = urlsplit(servers[0])
         await self.client.connect(
-            url,
+            servers,
+            user=first.username if first.password is not None else None,  # also for servers that the cluster names
+            password=first.password,
             name="doorstream",
             pending_size=0,
             allow_reconnect=True,
@@ -154,8 +207,9 @@ class Connection:
             answer.set_result(data)
 
     async def _error(self, error: Exception) -> None:
-        self._last_error = str(error) or type(error).__name__
-        _logger.debug("nats", error=self._last_error)
+        if not (isinstance(error, OSError) and self._last_error):  # a refusal says more than the hang-up after it
+            self._last_error = _words(error)
+        _logger.debug("nats", error=_words(error))
 
     async def _disconnected(self) -> None:
         if not self.client.is_closed:

@@ -31,10 +31,19 @@ _STOP_PATIENCE = 10.0
 _POLL = 0.005
 _PR_SET_PDEATHSIG = 1
 
+_LOG = "nats-server.log"
+LOG_SIZE = 10_000_000
+"""Bytes of its log; then it begins a new file."""
+LOG_FILES = 3
+"""How many of its logs are kept, the current one included."""
+
 _CONFIGURATION = """\
 server_name: "doorstream"
 listen: "127.0.0.1:{port}"
 ports_file_dir: {run}
+log_file: {log}
+log_size_limit: {log_size}
+log_max_num: {log_files}
 authorization {{
   user: "{user}"
   password: "{password}"
@@ -69,6 +78,11 @@ def end_with_parent(signal_number: int) -> Callable[[], None]:
             os._exit(1)
 
     return arrange
+
+
+def _quoted(path: Path) -> str:
+    """For the configuration: a path may hold quotes."""
+    return json.dumps(str(path.absolute()), ensure_ascii=False)
 
 
 async def lock_data_directory(directory: Path, patience: float = _LOCK_PATIENCE) -> int:
@@ -129,7 +143,7 @@ class EmbeddedServer:
             shutil.rmtree(run, ignore_errors=True)
             run.mkdir(parents=True, mode=0o700)
             configuration = self._write_configuration(run)
-            log = (self._directory / "nats-server.log").open("ab")
+            log = (self._directory / _LOG).open("ab")  # for what it says before it opens it itself, and when it crashes
         except OSError as error:
             raise StartError(f"the directory {self._directory} cannot be written: {error.strerror}") from None
         with log:
@@ -170,10 +184,13 @@ class EmbeddedServer:
         path = self._directory / "nats-server.conf"
         text = _CONFIGURATION.format(
             port=self._port,
-            run=json.dumps(str(run.absolute()), ensure_ascii=False),  # a path may hold quotes
+            run=_quoted(run),
+            log=_quoted(self._directory / _LOG),
+            log_size=LOG_SIZE,
+            log_files=LOG_FILES,
             user=self._user,
             password=self._password,
-            store=json.dumps(str((self._directory / "store").absolute()), ensure_ascii=False),
+            store=_quoted(self._directory / "store"),
             # The server's default is a part of what is free now. doorstream watches the free space itself and refuses
             # ingest in time; reaching this limit instead can store half a batch.
             max_file_store=shutil.disk_usage(self._directory).total,
@@ -190,7 +207,7 @@ class EmbeddedServer:
         deadline = time.monotonic() + _START_PATIENCE
         while time.monotonic() < deadline:
             if self._process.returncode is not None:
-                raise StartError(f"nats-server ended at once; see {self._directory / 'nats-server.log'}")
+                raise StartError(f"nats-server ended at once; see {self._directory / _LOG}")
             with contextlib.suppress(FileNotFoundError, json.JSONDecodeError, KeyError, IndexError):
                 self._port = int(json.loads(ports.read_text())["nats"][0].rsplit(":", 1)[1])
                 return

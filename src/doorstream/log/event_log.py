@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 import structlog
 
-from doorstream.events import Event, Position
+from doorstream.events import Event, Position, Retention, topic_class
 from doorstream.log.commit import Message, Stored
 from doorstream.log.connection import Connection
 from doorstream.log.errors import PositionGone
+from doorstream.log.guard import ReplacementGuard
+from doorstream.log.snapshot import EPOCH_KEY
 from doorstream.log.stream import Extent, Stream
 from doorstream.log.tail import Record, Tail
 
 _logger = structlog.get_logger(__name__)
 
 _NANO = 1_000_000_000
-_EPOCH = "doorstream-epoch"
 DUPLICATE_WINDOW = 120.0
 """Seconds for which JetStream itself knows the ids of stored events."""
 
@@ -27,53 +29,84 @@ DUPLICATE_WINDOW = 120.0
 class EventLog:
     """Appends, follows and reads events. Subjects are ``events.<site>.<topic>``."""
 
-    def __init__(self, connection: Connection, *, retention: float, max_bytes: int = -1) -> None:
-        """``retention`` in seconds, ``max_bytes`` for the whole log (-1: no limit of its own)."""
+    def __init__(self, connection: Connection, retention: Retention, *, max_bytes: int = -1) -> None:
+        """``max_bytes`` is for the whole log (-1: no limit of its own)."""
         self._stream = Stream(connection, "EVENTS")
-        self._retention = retention
+        self._guard = ReplacementGuard(self._stream)
+        self.retention = retention
+        self._lives = {name: f"{math.ceil(seconds)}s" for name, seconds in retention.shorter.items()}
         self._max_bytes = max_bytes
         self.epoch = ""
 
     async def open(self) -> None:
         """Make the log ready; raises ApiError or LogUnavailable."""
+        longest = self.retention.longest
         config = {
             "subjects": ["events.>"],
             "storage": "file",
             "retention": "limits",
             "discard": "old",
-            "max_age": int(self._retention * _NANO),
+            "max_age": int(longest * _NANO),
             "max_bytes": self._max_bytes,
-            "duplicate_window": int(min(DUPLICATE_WINDOW, self._retention or DUPLICATE_WINDOW) * _NANO),
+            "duplicate_window": int(min(DUPLICATE_WINDOW, longest or DUPLICATE_WINDOW) * _NANO),
             "allow_direct": True,
             "allow_atomic": True,
             "allow_msg_ttl": True,
             "allow_msg_schedules": True,
         }
-        await self._stream.open(config, {_EPOCH: secrets.token_hex(4)})
-        self.epoch = self._stream.metadata[_EPOCH]
+        await self._stream.open(config, {EPOCH_KEY: secrets.token_hex(4)})
+        self.epoch = self._stream.metadata[EPOCH_KEY]
+        self._guard.start(self.epoch)
 
     async def close(self) -> None:
         """Stop; appends that still wait fail with LogUnavailable."""
+        await self._guard.stop()
         await self._stream.close()
+
+    @property
+    def replicas(self) -> int:
+        """On how many servers of a cluster each event is kept."""
+        return self._stream.replicas
+
+    def on_replaced(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when the log turns out to be another than the one that was opened, or gone.
+
+        From then on nothing is written. Whoever uses it has to begin anew: no position of before means anything.
+        """
+        self._guard.on_replaced(callback)
 
     async def append(self, event: tuple[str, str, str, bytes]) -> Stored:
         """Keep one event ``(site id, topic, event id, json)``; answered when it is durable.
 
         Raises LogUnavailable (nothing is known, try again with the same id) or ApiError.
         """
-        return await self._stream.commit.append(_message(*event))
+        if not self._guard.is_checked:
+            await self._guard.checked()
+        stored = await self._stream.commit.append(self._message(*event))
+        self._guard.saw(stored.sequence)
+        return stored
 
     async def append_batch(self, events: Sequence[tuple[str, str, str, bytes]]) -> list[Stored]:
         """Keep up to 1,000 events, all or none; raises DuplicateId when one of the ids was kept recently."""
-        return await self._stream.commit.append_batch([_message(*event) for event in events])
+        if not self._guard.is_checked:
+            await self._guard.checked()
+        stored = await self._stream.commit.append_batch([self._message(*event) for event in events])
+        for each in stored[-1:]:
+            self._guard.saw(each.sequence)
+        return stored
 
     async def extent(self) -> Extent:
         """The first and last sequence that are kept now; raises LogUnavailable."""
-        return await self._stream.extent()
+        return await self._guard.extent()
 
     def tail(self, receive: Callable[[Event], None]) -> Tail:
         """Every event after a sequence, in order and once."""
-        return self._stream.tail(lambda record: receive(_event(record)), headers=False)
+
+        def take(record: Record) -> None:
+            self._guard.saw(record.sequence)
+            receive(_event(record))
+
+        return self._stream.tail(take, headers=False)
 
     async def check(self, position: Position) -> None:
         """Raise PositionGone unless everything after the position is still there."""
@@ -89,6 +122,8 @@ class EventLog:
         subject = f"events.{site_id}.>" if site_id is not None else "events.>"
         while after < upto:
             records = await self._stream.reader.read(after, subject)
+            if not records and self.replicas > 1:
+                records = await self._stream.reader.read_next(after, subject)
             events = [event for record in records if record.sequence <= upto and (event := _readable(record))]
             if events:
                 yield events
@@ -97,9 +132,13 @@ class EventLog:
             after = records[-1].sequence
             await asyncio.sleep(0)  # a long read must not keep the live path waiting
 
-
-def _message(site_id: str, topic: str, event_id: str, json: bytes) -> Message:
-    return Message(f"events.{site_id}.{topic}", json, {"Nats-Msg-Id": f"{site_id}/{event_id}"})
+    def _message(self, site_id: str, topic: str, event_id: str, json: bytes) -> Message:
+        headers = {"Nats-Msg-Id": f"{site_id}/{event_id}"}
+        if self._lives:
+            life = self._lives.get(topic_class(topic))
+            if life is not None:
+                headers["Nats-TTL"] = life
+        return Message(f"events.{site_id}.{topic}", json, headers)
 
 
 def _event(record: Record) -> Event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import secrets
 from datetime import datetime
@@ -12,13 +13,14 @@ import msgspec
 
 from doorstream.log.client import parse_headers, publish_command, status_of
 from doorstream.log.connection import REQUEST_TIMEOUT, Connection
-from doorstream.log.errors import LogUnavailable
+from doorstream.log.errors import ApiError, LogUnavailable
 from doorstream.log.tail import Record
 
 MAX_RANGE = 1000
 _MAX_BYTES = 4_000_000
 _END_OF_BATCH = b"204"
 _NOT_FOUND = b"404"
+_NO_MESSAGE = 10037
 
 _encode = msgspec.json.Encoder().encode
 
@@ -28,6 +30,7 @@ class Reader:
 
     def __init__(self, connection: Connection, stream: str) -> None:
         self._connection = connection
+        self._stream = stream
         self._subject = f"$JS.API.DIRECT.GET.{stream}"
 
     async def read(self, after: int, subject: str, limit: int = MAX_RANGE) -> list[Record]:
@@ -57,6 +60,30 @@ class Reader:
                 await subscription.unsubscribe()
         return answer.records
 
+    async def read_next(self, after: int, subject: str) -> list[Record]:
+        """The next message, if there is one, as the stream's leader knows it; raises LogUnavailable.
+
+        In a cluster ``read`` is answered by any of the servers that keep the stream. One that is a moment behind does
+        not know the last messages yet: when it has no more, the leader has the last word.
+        """
+        try:
+            answer = await self._connection.api(
+                f"STREAM.MSG.GET.{self._stream}", {"seq": after + 1, "next_by_subj": subject}
+            )
+        except ApiError as error:
+            if error.code == _NO_MESSAGE:
+                return []
+            raise LogUnavailable(f"the log cannot be read: {error}") from None
+        message = answer["message"]
+        headers = parse_headers(base64.b64decode(message.get("hdrs", "")))
+        data = base64.b64decode(message.get("data", ""))
+        return [Record(message["subject"], data, headers, message["seq"], _milliseconds(message["time"]))]
+
+
+def _milliseconds(text: str) -> int:
+    """Since 1970, of a time as NATS writes it."""
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
+
 
 class _Answer:
     """Collects the messages of one answer until its end."""
@@ -75,7 +102,7 @@ class _Answer:
                     data,
                     headers,
                     int(headers["Nats-Sequence"]),
-                    int(datetime.fromisoformat(headers["Nats-Time-Stamp"]).timestamp() * 1000),
+                    _milliseconds(headers["Nats-Time-Stamp"]),
                 )
             )
         elif not self.complete.done():

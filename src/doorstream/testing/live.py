@@ -7,6 +7,7 @@ import re
 import secrets
 from collections import deque
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from doorstream.events import Event
 from doorstream.live import Entry, Framing, Hub
@@ -30,6 +31,8 @@ def squared(packet: bytes) -> bytes:
 @dataclass(frozen=True, slots=True)
 class PlainEncoder:
     """Writes an event as ``<sequence>.<number of the packet>``, ``packets`` times."""
+
+    dialect: ClassVar[str] = "plain"
 
     topics: frozenset[str] | None = None
     packets: int = 1

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from doorstream.events import Retention
 from doorstream.log import Connection, EventLog
 from doorstream.log.embedded import EmbeddedServer, lock_data_directory
 from doorstream.testing.waiting import until
@@ -86,7 +87,7 @@ async def empty_log(connection: Connection) -> AsyncIterator[EventLog]:
     was deleted just before: then it is made again.
     """
     while True:
-        log = EventLog(connection, retention=86_400)
+        log = EventLog(connection, Retention(86_400))
         await log.open()
         if (await log.extent()).last == 0:
             break

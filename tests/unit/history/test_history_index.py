@@ -388,6 +388,33 @@ async def test_what_the_log_no_longer_keeps_is_forgotten(open_index, site, path,
     await check(index, site, path)
 
 
+async def test_what_is_kept_shorter_is_forgotten_earlier(open_index, site, path, monkeypatch):
+    """A class at a time and a portion at a time, and nothing is looked through twice."""
+    monkeypatch.setattr(module, "_PRUNED_AT_ONCE", 7)
+    monkeypatch.setattr(module.Index, "_prune_regularly", asyncio.Event().wait)
+    for topic in ("device.input.rex.on", "device.alarm.forced") * 10:
+        await site.happen(1, topic=topic)
+    index = await open_index()
+    await index.current()
+    rows = in_file(path)
+    far = rows[-1][5] + 1
+
+    def prune(before):
+        portions = 0
+        while index._prune_class("door", before):
+            portions += 1
+        return portions
+
+    assert prune(rows[0][5]) == 0, "all are younger"
+    assert len(in_file(path)) == 20
+    assert prune(far) == 3
+    assert [row[3] for row in in_file(path)] == ["device.alarm.forced"] * 10
+    await site.happen(1, topic="device.input.rex.on")
+    await index.current()
+    assert prune(far + 86_400_000) == 1
+    assert len(in_file(path)) == 10
+
+
 async def test_how_old_an_event_can_be_that_is_not_here_yet(open_index, site, monkeypatch):
     """Nothing while it keeps up; while it cannot write, as long as that lasts; before it is built, without an end."""
     await site.happen(100)

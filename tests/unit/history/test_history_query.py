@@ -6,7 +6,7 @@ import pytest
 
 from doorstream.events import Event
 from doorstream.events.event import encode_kept
-from doorstream.history import MAX_LIMIT, Query
+from doorstream.history import MAX_LIMIT, ByTime, Query
 from doorstream.history.query import MAX_INTEGER, MIN_INTEGER
 from doorstream.testing import OTHER_SITE, SITE
 from doorstream.testing.live import Site
@@ -27,10 +27,17 @@ class Kept:
 
     def page(self, query: Query) -> tuple[list[int], bool]:
         """The sequences, and whether there are more."""
-        found = [event.sequence for event, body in self.events if self._fits(event, body, query)]
-        if query.after is None:
+        found = [(event.occurred, event.sequence) for event, body in self.events if self._fits(event, body, query)]
+        by_time = query.by_time
+        if by_time is not None:
+            found.sort(reverse=by_time.is_descending)
+            if by_time.behind is not None and by_time.is_descending:
+                found = [each for each in found if each < by_time.behind]
+            elif by_time.behind is not None:
+                found = [each for each in found if each > by_time.behind]
+        elif query.after is None:
             found.reverse()
-        return found[: query.limit], len(found) > query.limit
+        return [sequence for _, sequence in found[: query.limit]], len(found) > query.limit
 
     def _fits(self, event, body, query):
         return (
@@ -96,6 +103,12 @@ async def test_any_query(kept, seed):
             occurred_to=perhaps(chance.randrange(-60, 60)),
             recorded_from=perhaps(chance.randrange(990, 1110)),
             recorded_to=perhaps(chance.randrange(990, 1110)),
+            by_time=perhaps(
+                ByTime(
+                    is_descending=chance.random() < 0.5,
+                    behind=perhaps((chance.randrange(-60, 60), chance.randrange(-5, 310))),
+                )
+            ),
         )
         page = await index.query(query)
         assert ([event.sequence for event in page.events], page.more) == listed.page(query), query
@@ -132,11 +145,31 @@ async def test_page_after_page_gives_everything_once(kept, limit, topics):
         assert found == listed.page(everything)[0]
 
 
+@pytest.mark.parametrize("limit", [1, 7, 100])
+@pytest.mark.parametrize("is_descending", [False, True])
+async def test_page_after_page_by_time_gives_everything_once(kept, limit, is_descending):
+    """Many events happened in the same millisecond: the position decides between them."""
+    index, listed = kept
+    behind, found, more = None, [], True
+    while more:
+        page = await index.query(
+            Query(site_id=SITE, limit=limit, by_time=ByTime(is_descending=is_descending, behind=behind))
+        )
+        found += [event.sequence for event in page.events]
+        behind, more = (page.events[-1].occurred, page.events[-1].sequence), page.more
+    everything = Query(site_id=SITE, limit=MAX_LIMIT, by_time=ByTime(is_descending=is_descending))
+    assert found == listed.page(everything)[0]
+
+
 @pytest.mark.parametrize("far", [10**30, -(10**30), MAX_INTEGER, MIN_INTEGER])
 async def test_numbers_that_no_database_holds_are_far_away(kept, far):
     index, listed = kept
     for name in ("before", "after", "occurred_from", "occurred_to", "recorded_from", "recorded_to"):
         query = Query(site_id=SITE, limit=1000, **{name: far})
+        page = await index.query(query)
+        assert ([event.sequence for event in page.events], page.more) == listed.page(query)
+    for is_descending in (False, True):
+        query = Query(site_id=SITE, limit=1000, by_time=ByTime(is_descending=is_descending, behind=(far, far)))
         page = await index.query(query)
         assert ([event.sequence for event in page.events], page.more) == listed.page(query)
 
@@ -164,6 +197,9 @@ async def test_texts_are_only_texts(kept, text):
         (Query(site_id=SITE), "events_by_site (site=?)"),
         (Query(site_id=SITE, after=5), "events_by_site (site=? AND sequence>?)"),
         (Query(site_id=SITE, before=5), "events_by_site (site=? AND sequence<?)"),
+        (Query(site_id=SITE, by_time=ByTime()), "events_by_occurred (site=?)"),
+        (Query(site_id=SITE, occurred_from=5, by_time=ByTime()), "events_by_occurred (site=? AND occurred>?)"),
+        (Query(site_id=SITE, by_time=ByTime(behind=(5, 5))), "events_by_occurred (site=? AND occurred<?)"),
         (Query(site_id=SITE, device_id="a"), "events_by_device (device=?)"),
         (Query(site_id=SITE, holder_id="a", before=5), "events_by_holder (holder=? AND sequence<?)"),
     ],

@@ -323,7 +323,7 @@ async def test_the_position_is_that_of_the_last_event(hub):
     assert hub.position == ("test", 0)
     hub.publish(make_event(7))
     assert hub.position == ("test", 7)
-    assert hub.published == 1
+    assert hub.counts.published == 1
 
 
 async def test_something_may_be_done_ahead_of_each_event():

@@ -6,6 +6,7 @@ import random
 import pytest
 from structlog.testing import capture_logs
 
+from doorstream.events import Retention
 from doorstream.log import MAX_BATCH, ApiError, DuplicateId, EventLog, LogUnavailable, Message, Stored, Stream
 from doorstream.log import commit as module
 from doorstream.testing import SITE
@@ -239,7 +240,7 @@ async def test_who_gives_up_later_may_be_written_and_harms_nobody(log):
 
 async def test_stopping_fails_everything_that_waits(connection):
     """What was being written when the log closed used to wait for ever, and its request with it."""
-    log = EventLog(connection, retention=86_400)
+    log = EventLog(connection, Retention(86_400))
     await log.open()
     await log.append(event("warm"))
     tasks = [asyncio.create_task(log.append(event(f"{n}"))) for n in range(40)]

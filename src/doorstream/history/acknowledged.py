@@ -1,0 +1,57 @@
+"""Up to where the log is acknowledged, asked of NATS once for all who want to know at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from doorstream.log import EventLog, LogError, LogUnavailable
+
+
+class Acknowledged:
+    """Answers with the last sequence of the log.
+
+    An answer counts only for those who asked before the question left: what is acknowledged while it is on its way
+    may be missing from it. So there is one question on its way at most, and one group that waits for the next.
+    """
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._waiting: list[asyncio.Future[int]] = []
+        self._asking: asyncio.Task[None] | None = None
+
+    def ask(self) -> asyncio.Future[int]:
+        """The last sequence that was acknowledged before this call; fails with a LogError."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[int] = loop.create_future()
+        self._waiting.append(waiting)
+        if self._asking is None:  # a task begins in the next turn of the loop: all that ask in this one share it
+            self._asking = loop.create_task(self._answer(), name="acknowledged")
+        return waiting
+
+    def stop(self) -> None:
+        """Fail those who wait."""
+        if self._asking is not None:
+            self._asking.cancel()
+
+    async def _answer(self) -> None:
+        group: list[asyncio.Future[int]] = []
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting, []
+                try:
+                    last = (await self._log.extent()).last
+                except LogError as error:
+                    _fail(group, error)
+                else:
+                    for waiting in group:
+                        if not waiting.done():
+                            waiting.set_result(last)
+        finally:
+            self._asking = None
+            _fail(group + self._waiting, LogUnavailable("shutting down"))
+
+
+def _fail(group: list[asyncio.Future[int]], error: LogError) -> None:
+    for waiting in group:
+        if not waiting.done():
+            waiting.set_exception(error)
