@@ -1,0 +1,260 @@
+"""Webhook deliveries per second, against a bare aiohttp client loop to the same receiver. Prints JSON.
+
+The engine and the bare loop run in this process in turn, on uvloop; receivers are processes of their own, nats-server
+as well. A delivery is a signed POST whose attempt is durable in the ledger; the bare loop sends the same bytes with as
+many requests under way and keeps nothing. ``dead`` compares living webhooks alone with the same beside 100 whose
+receivers take every request and never answer.
+
+    .venv/bin/python bench/webhooks.py --deliveries 5000 --rounds 3
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import aiohttp
+import uvloop
+
+from doorstream.directory import SYSTEM, Directory
+from doorstream.events.entities import Site, Webhook
+from doorstream.events.event import encode_kept
+from doorstream.ingest import Ingest
+from doorstream.live import Alarms, Hub
+from doorstream.log import Connection, EventLog
+from doorstream.testing import SITE, empty_log, nats_server
+from doorstream.testing.receiver import Hang, Receiver
+from doorstream.webhooks import Service, make_secret
+from doorstream.webhooks.forms import native
+from doorstream.webhooks.guard import Policy
+from doorstream.webhooks.questions import Wanted
+
+REQUIRED_RATIO = 0.5
+REQUIRED_WITH_DEAD = 0.9
+CONCURRENCY = 10
+DEAD = 100
+LIVING = 10
+_BATCH = 500
+
+
+class Engine(NamedTuple):
+    """An engine at work on an empty log."""
+
+    service: Service
+    directory: Directory
+    log: EventLog
+
+    async def fill(self, first: int, count: int) -> None:
+        """Put events into the log."""
+        for start in range(first, first + count, _BATCH):
+            numbers = range(start, min(start + _BATCH, first + count))
+            await self.log.append_batch([(SITE, "device.request.allowed", f"e{n}", _event(n)) for n in numbers])
+
+    async def create(self, name: str, url: str, **fields: Any) -> None:
+        """A webhook that begins here."""
+        secret = make_secret("v1", "")
+        webhook = Webhook(
+            id=name,
+            name=name,
+            url=url,
+            site_id=SITE,
+            created="",
+            start=await self.service.here(),
+            secrets=(secret,),
+            concurrency=CONCURRENCY,
+            **fields,
+        )
+        await self.directory.create(webhook, SYSTEM)
+
+    async def delivered(self, name: str, count: int) -> None:
+        """Wait until everything in the log is delivered, and so many deliveries are in the ledger."""
+        last = (await self.log.extent()).last
+        assert self.service.engine is not None  # noqa: S101 - it delivers
+        while name not in self.service.engine.couriers:
+            await asyncio.sleep(0.001)
+        courier = self.service.engine.couriers[name]
+        while (await courier.cursor()).sequence < last:
+            await asyncio.sleep(0.005)
+        found = await self.service.deliveries(Wanted(webhook=name, state="delivered"), count + 1)
+        assert len(found) == count, f"{len(found)} of {count} were delivered"  # noqa: S101 - the figure would be wrong
+
+
+def _event(number: int) -> bytes:
+    """An event as it is kept, about 500 bytes."""
+    door = {"id": f"door-{number % 50}", "name": "Front door", "connection": "panel", "port": 1}
+    holder = {"id": "ada", "name": "Ada Lovelace", "enabled": True, "activeDate": None, "expireDate": None}
+    body = {"deviceId": door["id"], "device": door, "facilityCode": "12", "cardNumber": "345", "holderId": "ada"}
+    return encode_kept(
+        id=f"e{number}",
+        topic="device.request.allowed",
+        site_id=SITE,
+        occurred=1_780_000_000_000,
+        body=body | {"credentialId": "card", "requestFactor": "CARD_ONLY", "holder": holder},
+        cloud_node={"id": "north", "serialNumber": "1234ABC", "name": "North"},
+        metadata=None,
+    )
+
+
+@asynccontextmanager
+async def engine() -> AsyncIterator[Engine]:
+    """A nats-server, a log, a site, and the engine."""
+    async with nats_server() as nats:
+        connection = Connection()
+        await connection.open(nats.url)
+        directory = Directory(connection)
+        await directory.open()
+        await directory.create(Site(id=SITE, name="Bench", created=directory.now()), SYSTEM)
+        async with empty_log(connection) as log:
+            hub = Hub(log.epoch, 0)
+            tail = log.tail(hub.publish)
+            await tail.start(0)
+            with tempfile.TemporaryDirectory() as folder:
+                async with Service.open(
+                    path=Path(folder) / "webhooks.sqlite",
+                    connection=connection,
+                    directory=directory,
+                    log=log,
+                    hub=hub,
+                    alarms=Alarms(time.time),
+                    ingest=cast("Ingest", None),  # no event of our own is expected
+                    forms={"native": native(log.epoch)},
+                    policy=Policy.of(["127.0.0.0/8"], require_https=False),
+                    delivers=True,
+                    clock=time.time,
+                ) as service:
+                    yield Engine(service, directory, log)
+            await tail.stop()
+            await directory.close()
+        await connection.close()
+
+
+@contextmanager
+def receiver(kind: str) -> Iterator[str]:
+    """A receiver in a process of its own; gives its address."""
+    command = [sys.executable, __file__, "--receive", kind]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+async def receive(kind: str) -> None:
+    """Receive until killed."""
+    async with Receiver(answer=Hang() if kind == "dead" else None) as there:
+        print(there.origin, flush=True)
+        while True:
+            await asyncio.sleep(1)
+            there.requests.clear()
+
+
+async def bare(url: str, count: int) -> float:
+    """Requests per second of a plain aiohttp client."""
+    body = _event(1)
+    headers = {"Content-Type": "application/json", "webhook-id": "e1", "webhook-timestamp": "1780000000"}
+    headers["webhook-signature"] = "v1," + "a" * 44
+    numbers = iter(range(count))
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def loop() -> None:
+            for _ in numbers:
+                async with session.post(url, data=body, headers=headers) as response:
+                    await response.read()
+
+        began = time.perf_counter()
+        await asyncio.gather(*(loop() for _ in range(CONCURRENCY)))
+        return count / (time.perf_counter() - began)
+
+
+async def one_webhook(url: str, count: int) -> float:
+    """Deliveries per second of one webhook that finds the events in the log."""
+    async with engine() as running:
+        await running.create("warm", f"{url}/warm")
+        await running.fill(0, 200)
+        await running.delivered("warm", 200)
+        await running.directory.delete(_found(running, "warm"), SYSTEM)
+        start = await running.service.here()
+        await running.fill(200, count)
+        webhook = Webhook(
+            id="one",
+            name="one",
+            url=f"{url}/one",
+            site_id=SITE,
+            created="",
+            start=start,
+            secrets=(make_secret("v1", ""),),
+            concurrency=CONCURRENCY,
+        )
+        began = time.perf_counter()
+        await running.directory.create(webhook, SYSTEM)
+        await running.delivered("one", count)
+        return count / (time.perf_counter() - began)
+
+
+def _found(running: Engine, name: str) -> Webhook:
+    return next(each for each in running.directory.webhooks if each.id == name)
+
+
+async def beside_dead(living: str, dead: str, count: int, how_many: int) -> float:
+    """Deliveries per second of ten living webhooks together, beside so many dead ones."""
+    async with engine() as running:
+        for number in range(how_many):
+            await running.create(f"dead-{number}", f"{dead}/{number}")
+        await running.fill(0, 500)  # the dead have their queues full
+        await asyncio.sleep(2.0)
+        for number in range(LIVING):
+            await running.create(f"living-{number}", f"{living}/{number}")
+        began = time.perf_counter()
+        await running.fill(500, count)
+        for number in range(LIVING):
+            await running.delivered(f"living-{number}", count)
+        return count * LIVING / (time.perf_counter() - began)
+
+
+async def measure(deliveries: int, rounds: int) -> dict[str, Any]:
+    """All figures; each round has every measurement once."""
+    found: dict[str, list[float]] = {"bare": [], "webhook": [], "living": [], "living_beside_dead": []}
+    with receiver("living") as living, receiver("dead") as dead:
+        await bare(living + "/warm", 500)
+        for _ in range(rounds):
+            found["bare"].append(await bare(living + "/bare", deliveries))
+            found["webhook"].append(await one_webhook(living, deliveries))
+            found["living"].append(await beside_dead(living, dead, deliveries // LIVING, 0))
+            found["living_beside_dead"].append(await beside_dead(living, dead, deliveries // LIVING, DEAD))
+    medians = {name: statistics.median(rates) for name, rates in found.items()}
+    return {
+        "deliveries_per_second": {name: round(rate) for name, rate in medians.items()},
+        "rounds": {name: [round(rate) for rate in rates] for name, rates in found.items()},
+        "ratio_to_bare": round(medians["webhook"] / medians["bare"], 3),
+        "required_ratio_to_bare": REQUIRED_RATIO,
+        "ratio_beside_dead": round(medians["living_beside_dead"] / medians["living"], 3),
+        "required_ratio_beside_dead": REQUIRED_WITH_DEAD,
+    }
+
+
+def main() -> None:
+    """Measure, or receive."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--deliveries", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--receive", choices=("living", "dead"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.receive:
+        uvloop.run(receive(arguments.receive))
+        return
+    json.dump(uvloop.run(measure(arguments.deliveries, arguments.rounds)), sys.stdout, indent=2)
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,431 @@
+"""The SQLite ledger: what became of every delivery, answered from a file that is derived from the stream of webhooks.
+
+It is fed by one tail. A file that is damaged, deleted or of another stream is built again from what the stream holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+
+from doorstream.directory.keys import unescape
+from doorstream.log import LogError, LogUnavailable, Record, Tail
+from doorstream.webhooks import questions
+from doorstream.webhooks.questions import DueRow, Health
+from doorstream.webhooks.records import (
+    ATTEMPT,
+    CURSOR,
+    DUE,
+    SUBJECTS,
+    Attempt,
+    Cursor,
+    Due,
+    State,
+    decode_attempts,
+    decode_cursor,
+    decode_due,
+)
+from doorstream.webhooks.store import Store
+
+_logger = structlog.get_logger(__name__)
+
+_BATCH = 1000
+_MAX_PENDING = 50_000
+_LINGER = 0.02  # several records become one transaction, unless somebody waits for them
+_RETRY = 1.0
+_PATIENCE = 10.0
+_PURGED_AFTER = 0.5
+_PRUNE_EVERY = 60.0
+_PRUNED_AT_ONCE = 10_000
+_PLACES = 1000  # records in one message of the stream, at most
+_SQLITE_CORRUPT, _SQLITE_NOTADB = 11, 26
+
+_SCHEMA, _DELIVERY, _ATTEMPT, _DUE = (
+    files(__package__).joinpath(f"{name}.sql").read_text() for name in ("schema", "delivery", "attempt", "due")
+)
+_HEALTH = "INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?)"
+_DONE = "DELETE FROM dues WHERE webhook = ? AND delivery = ? AND number <= ?"
+_CURSOR = "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)"
+_TABLES = ("deliveries", "attempts", "dues", "cursors", "health")
+
+_T = TypeVar("_T")
+
+
+class Ledger:
+    """One worker's ledger. ``applied`` is the last sequence of the stream that it holds.
+
+    Questions raise LogUnavailable while they cannot be answered; ``current`` waits until they see everything that was
+    kept before.
+    """
+
+    def __init__(self, path: Path, store: Store) -> None:
+        self._path = path
+        self._store = store
+        self.applied = 0
+        self._on_due: Callable[[str], None] = lambda _: None
+        self._writer = ThreadPoolExecutor(1, "ledger-writer")
+        self._reader = ThreadPoolExecutor(1, "ledger-reader")
+        self._own = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._generation = 0
+        self._file = (0, 0)
+        self._pending: list[Record] = []
+        self._overrun = False
+        self._arrived = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._tail: Tail | None = None
+
+    async def start(self) -> None:
+        """Open (or make) the file and begin to follow; raises sqlite3.Error for a file that cannot be made."""
+        self.applied = await asyncio.get_running_loop().run_in_executor(self._writer, self._open)
+        self._tasks = [
+            asyncio.create_task(self._follow(), name="ledger"),
+            asyncio.create_task(self._prune_regularly(), name="ledger retention"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop following and close the file."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stop_tail()
+        self._writer.shutdown()
+        self._reader.shutdown()
+        for connection in self._connections:
+            connection.close()
+
+    def on_due(self, callback: Callable[[str], None]) -> None:
+        """Have ``callback(webhook id)`` called when a delivery fell due and can be asked for."""
+        self._on_due = callback
+
+    async def current(self) -> None:
+        """Wait until everything is here that was kept before this call; raises LogUnavailable after 10 s."""
+        last = (await self._store.extent()).last
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while not await self._has(last):
+                    pass
+        except TimeoutError:
+            raise LogUnavailable("the ledger is still being built") from None
+
+    async def _has(self, last: int) -> bool:
+        """Wait a little for that sequence; it may have been purged, and then nothing brings it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PURGED_AFTER):
+                await self.reached(last)
+        applied = self.applied
+        if applied >= last:
+            return True
+        following = await self._store.stream.reader.read(applied, SUBJECTS, 1)
+        return not following or following[0].sequence > last
+
+    async def reached(self, sequence: int) -> None:
+        """Wait until ``applied`` is at least that sequence."""
+        if self.applied >= sequence:
+            return
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        item = (sequence, waiting)
+        self._waiting.append(item)
+        self._hurry.set()
+        try:
+            await waiting
+        finally:
+            if item in self._waiting:  # given up
+                self._waiting.remove(item)
+
+    async def ask(self, question: Callable[..., _T], *arguments: Any) -> _T:
+        """Ask one of ``questions``; raises LogUnavailable."""
+        loop = asyncio.get_running_loop()
+        generation = self._generation
+        try:
+            found = await loop.run_in_executor(self._reader, self._asked, question, arguments)
+        except sqlite3.Error as error:
+            _logger.warning("the ledger of webhooks cannot be read", reason=str(error))
+            raise LogUnavailable("the ledger of webhooks cannot be read at the moment") from None
+        if generation != self._generation:
+            raise LogUnavailable("the ledger of webhooks is being built again")
+        return found
+
+    async def cursor(self, webhook_id: str) -> Cursor | None:
+        """How far a webhook had come."""
+        return await self.ask(questions.cursor, webhook_id)
+
+    async def health(self, webhook_id: str) -> Health | None:
+        """How a webhook's last attempts went."""
+        return await self.ask(questions.health, webhook_id)
+
+    async def finished_after(self, webhook_id: str, cursor: Cursor) -> set[int]:
+        """The places after a cursor whose events need nothing more from the one who reads the log."""
+        return await self.ask(questions.finished_after, webhook_id, cursor)
+
+    async def dues(self, webhook_id: str, after: int, limit: int) -> list[DueRow]:
+        """What fell due and is not attempted yet, oldest first, from after a place in the stream on."""
+        return await self.ask(questions.dues, webhook_id, after, limit)
+
+    async def held(self, webhook_id: str, line: str) -> Due | None:
+        """The first of the events that are held back in a line."""
+        return await self.ask(questions.held, webhook_id, line)
+
+    async def lines(self, webhook_id: str) -> dict[str, bool]:
+        """The lines that are held up; true for those whose first event waits for its time."""
+        return await self.ask(questions.lines, webhook_id)
+
+    def _asked(self, question: Callable[..., _T], arguments: Sequence[Any]) -> _T:
+        return question(self._connection(), *arguments)
+
+    # The file.
+
+    def _open(self) -> int:
+        try:
+            return self._prepare()
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise
+            return self._build_anew()
+
+    def _build_anew(self) -> int:
+        _logger.warning("the ledger of webhooks is damaged or gone and will be built again")
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        self._generation += 1
+        return self._prepare()
+
+    def _prepare(self) -> int:
+        connection = self._connection()
+        connection.executescript(_SCHEMA)
+        self._file = self._identity()
+        row = connection.execute("SELECT epoch, applied FROM progress").fetchone()
+        if row is not None and row[0] == self._store.epoch:
+            applied: int = row[1]
+            return applied
+        for table in _TABLES:
+            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+        connection.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, 0)", (self._store.epoch,))
+        return 0
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's own connection."""
+        connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
+        if connection is None or self._own.generation != self._generation:
+            if connection is not None:
+                self._connections.remove(connection)
+                connection.close()
+            self._own.connection = None
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+            self._connections.append(connection)
+            self._own.connection = connection
+            self._own.generation = self._generation
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")  # derived: what is lost is read again from the stream
+        return connection
+
+    def _identity(self) -> tuple[int, int]:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return 0, 0
+        return status.st_dev, status.st_ino
+
+    # Following the stream.
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._catch_up()
+                await self._apply_live()
+            except (LogError, sqlite3.Error) as error:
+                _logger.warning("the ledger of webhooks has to wait", reason=str(error))
+                await self._recover(error)
+            except Exception as error:
+                _logger.exception("the ledger of webhooks cannot go on")
+                await self._recover(error)
+
+    async def _recover(self, error: Exception) -> None:
+        await self._stop_tail()
+        if isinstance(error, sqlite3.Error) and _is_damage(error):
+            with contextlib.suppress(sqlite3.Error):
+                self.applied = await asyncio.get_running_loop().run_in_executor(self._writer, self._build_anew)
+        await asyncio.sleep(_RETRY)
+
+    async def _catch_up(self) -> None:
+        """Read what the stream has, a portion at a time; then follow it."""
+        extent = await self._store.extent()
+        if self.applied > extent.last:  # of a stream that was put back to an earlier state
+            raise _FileGone("the ledger is ahead of its stream")
+        while self.applied < extent.last:
+            records = await self._store.stream.reader.read(self.applied, SUBJECTS, _BATCH)
+            await self._apply(records, records[-1].sequence if records else extent.last)
+        self._pending, self._overrun = [], False
+        self._tail = self._store.stream.tail(self._receive, headers=False)
+        await self._tail.start(self.applied)
+
+    async def _stop_tail(self) -> None:
+        if self._tail is not None:
+            await self._tail.stop()
+            self._tail = None
+
+    def _receive(self, record: Record) -> None:
+        if len(self._pending) < _MAX_PENDING:
+            self._pending.append(record)
+        else:
+            self._overrun = True  # what is missing is read again
+        self._arrived.set()
+
+    async def _apply_live(self) -> None:
+        while not self._overrun:
+            if not self._pending:
+                self._arrived.clear()
+                await self._arrived.wait()
+                self._hurry.clear()
+                if not self._waiting:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LINGER):
+                            await self._hurry.wait()
+            records, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
+            await self._apply(records, records[-1].sequence)
+        while self._pending:
+            records, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
+            await self._apply(records, records[-1].sequence)
+        await self._stop_tail()
+
+    async def _apply(self, records: list[Record], applied: int) -> None:
+        loop = asyncio.get_running_loop()
+        due = await loop.run_in_executor(self._writer, self._write, records, applied)
+        self.applied = applied
+        still = []
+        for sequence, waiting in self._waiting:
+            if sequence > applied:
+                still.append((sequence, waiting))
+            elif not waiting.done():
+                waiting.set_result(None)
+        self._waiting = still
+        for webhook_id in due:
+            self._on_due(webhook_id)
+
+    def _write(self, records: list[Record], applied: int) -> set[str]:
+        """Apply some records in one transaction; returns the webhooks that have something due."""
+        if self._identity() != self._file:
+            raise _FileGone("the file is gone")
+        connection = self._connection()
+        connection.execute("BEGIN")
+        try:
+            due: set[str] = set()
+            for record in records:
+                self._write_one(connection, record, due)
+            connection.execute("UPDATE progress SET applied = ?", (applied,))
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+        return due
+
+    def _write_one(self, connection: sqlite3.Connection, record: Record, due: set[str]) -> None:
+        _, kind, token = record.subject.split(".", 2)
+        webhook_id = unescape(token)
+        try:
+            if kind == ATTEMPT:
+                attempts = decode_attempts(record.data)
+                values = (webhook_id, record.sequence * _PLACES, record.data.decode())
+                connection.execute(_DELIVERY, values)
+                connection.execute(_ATTEMPT, values)
+                _follow_up(connection, webhook_id, attempts)
+            elif kind == DUE:
+                content = decode_due(record.data)
+                row = (record.sequence, webhook_id, content.delivery, content.number, record.data)
+                connection.execute(_DUE, row)
+                due.add(webhook_id)
+            elif kind == CURSOR:
+                cursor = decode_cursor(record.data)
+                connection.execute(_CURSOR, (webhook_id, cursor.epoch, cursor.sequence))
+        except msgspec.DecodeError as error:
+            _logger.error("a record of the webhooks' stream cannot be read", reason=str(error))  # noqa: TRY400
+
+    # Forgetting.
+
+    async def forget(self, webhook_id: str) -> None:
+        """Let go of what waits of a webhook that is gone."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._forget, webhook_id)
+
+    def _forget(self, webhook_id: str) -> None:
+        connection = self._connection()
+        for table in ("dues", "cursors", "health"):
+            connection.execute(f"DELETE FROM {table} WHERE webhook = ?", (webhook_id,))  # noqa: S608 - as above
+        connection.execute("DELETE FROM deliveries WHERE webhook = ? AND state IN ('waiting', 'held')", (webhook_id,))
+
+    async def _prune_regularly(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_PRUNE_EVERY)
+            with contextlib.suppress(LogError, sqlite3.Error):
+                first = await self._first_attempt()
+                pruned = 1
+                while pruned:  # a portion at a time: what happens now gets its turn in between
+                    pruned = await loop.run_in_executor(self._writer, self._prune, first)
+
+    async def _first_attempt(self) -> int:
+        """The first attempt that the stream still holds. Cursors and retries that wait stand before it for long."""
+        found = await self._store.stream.reader.read(0, f"webhooks.{ATTEMPT}.*", 1)
+        return found[0].sequence if found else (await self._store.extent()).last + 1
+
+    def _prune(self, first: int) -> int:
+        """Forget some of what the stream no longer holds; returns how much."""
+        connection = self._connection()
+        count = connection.execute(_PRUNE_ATTEMPTS, (first * _PLACES, _PRUNED_AT_ONCE * _PLACES)).rowcount
+        return count + connection.execute(_PRUNE_DELIVERIES, (first * _PLACES, _PRUNED_AT_ONCE)).rowcount
+
+
+_PRUNE_ATTEMPTS = "DELETE FROM attempts WHERE place < min(?, (SELECT min(place) FROM attempts) + ?)"
+_PRUNE_DELIVERIES = """
+DELETE FROM deliveries
+WHERE (webhook, delivery) IN (
+    SELECT webhook, delivery FROM deliveries WHERE last < ? AND state IN ('delivered', 'dead') LIMIT ?
+)
+"""
+
+
+def _follow_up(connection: sqlite3.Connection, webhook_id: str, attempts: Sequence[Attempt]) -> None:
+    """What fell due and was attempted is done; and what the attempts say of the receiver."""
+    done = [
+        (webhook_id, attempt.delivery, attempt.number)
+        for attempt in attempts
+        if attempt.number > 1 or attempt.replay is not None  # else it was the log that brought it
+    ]
+    if done:
+        connection.executemany(_DONE, done)
+    counted = [attempt for attempt in attempts if attempt.counts and attempt.number and not attempt.test]
+    if not counted:
+        return
+    before = questions.health(connection, webhook_id)
+    failures, since, last = before if before is not None else (0, None, None)
+    for attempt in counted:
+        if attempt.state is State.DELIVERED:
+            failures, since, last = 0, None, None
+        else:
+            failures, since, last = failures + 1, since if since is not None else attempt.at, attempt.at
+    if before is None or (failures, since, last) != tuple(before):
+        connection.execute(_HEALTH, (webhook_id, failures, since, last))
+
+
+class _FileGone(sqlite3.DatabaseError):
+    """Somebody deleted or replaced the file, which may be done at any time."""
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file is to blame, rather than a full disk or the like: it is no ledger of ours, or no longer."""
+    if isinstance(error, _FileGone):
+        return True
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (_SQLITE_CORRUPT, _SQLITE_NOTADB) or str(error).startswith(("no such ", "table "))

@@ -1,0 +1,108 @@
+"""From an event to a request, and out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from doorstream.directory import SiteView
+from doorstream.events import Event
+from doorstream.events.entities import Webhook
+from doorstream.log import Connection
+from doorstream.log.reader import Reader
+from doorstream.webhooks import signing
+from doorstream.webhooks.forms import Form, Payload
+from doorstream.webhooks.records import Due
+from doorstream.webhooks.sender import Outcome, Request, Sender
+
+REPLAY_HEADER = "doorstream-replay"
+"""Says that a delivery is a replay, and of which; the message's id is the one it had before."""
+
+PDK_VERSION = "pdk"
+_REMEMBERED = 512
+PDK_SIGNATURE = "X-PDK-SIGNATURE"
+
+
+_logger = structlog.get_logger(__name__)
+
+
+class Unwritable(Exception):
+    """A form failed on an event: it will fail each time."""
+
+
+class Post:
+    """Writes requests and has them sent. ``forms`` are by name; ``clock`` gives unix seconds."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        forms: Mapping[str, Form],
+        site: Callable[[str], SiteView | None],
+        connection: Connection,
+        clock: Callable[[], float],
+    ) -> None:
+        self._sender = sender
+        self._forms = forms
+        self._site = site
+        self._reader = Reader(connection, "EVENTS")
+        self._clock = clock
+        self._payloads: OrderedDict[tuple[str, int], Payload | None] = OrderedDict()
+
+    async def event(self, due: Due) -> Event | None:
+        """The event of a delivery, if the log still has it; raises LogUnavailable."""
+        for record in await self._reader.read(due.sequence - 1, f"events.{due.site}.>", 1):
+            if record.sequence == due.sequence:
+                return Event(record.data, record.sequence, record.time)
+        return None
+
+    async def send(self, webhook: Webhook, event: Event, due: Due) -> Outcome | None:
+        """Make one attempt; None where the form has nothing to say of such an event. Raises Unwritable."""
+        payload = self.payload(webhook, event)
+        if payload is None:
+            return None
+        return await self._sender.send(self.request(webhook, payload, due.message, due.replay))
+
+    def payload(self, webhook: Webhook, event: Event) -> Payload | None:
+        """What the webhook's form says of an event: made once for all webhooks of that form."""
+        name = form_name(webhook)
+        key = (name, event.sequence)
+        if event.sequence and key in self._payloads:
+            return self._payloads[key]
+        try:
+            payload = self._forms[name](event, self._site(event.site_id))
+        except Exception as error:
+            _logger.exception("an event cannot be written for webhooks", form=name, sequence=event.sequence)
+            raise Unwritable("not writable") from error
+        if event.sequence:
+            self._payloads[key] = payload
+            if len(self._payloads) > _REMEMBERED:
+                self._payloads.popitem(last=False)
+        return payload
+
+    def request(self, webhook: Webhook, payload: Payload, message: str, replay: str | None = None) -> Request:
+        """The request of an attempt made now."""
+        now = self._clock()
+        valid = [each for each in webhook.secrets if each.expires is None or each.expires > now]
+        headers = {
+            "Content-Type": payload.content_type,
+            **payload.headers,
+            **webhook.headers,
+            signing.ID_HEADER: message,
+            signing.TIMESTAMP_HEADER: str(int(now)),
+        }
+        secrets = [each.value for each in valid if each.version != PDK_VERSION]
+        if secrets:
+            headers[signing.SIGNATURE_HEADER] = signing.sign(secrets, message, int(now), payload.body)
+        of_pdk = next((each for each in valid if each.version == PDK_VERSION), None)
+        if of_pdk is not None:
+            headers[PDK_SIGNATURE] = signing.pdk_signature(of_pdk.value, payload.body)
+        if replay is not None:
+            headers[REPLAY_HEADER] = replay
+        return Request(webhook.url, headers, payload.body, webhook.verify_tls)
+
+
+def form_name(webhook: Webhook) -> str:
+    """The name of a webhook's form among all forms: PDK's differs by its secrecy level."""
+    return f"{webhook.form}.{webhook.secrecy_level}" if webhook.form == "pdk" else webhook.form
