@@ -65,6 +65,17 @@ class Casting:
             return scenes.prop(door, presented, device.prop_delay, random)
         return scenes.request(door, presented, random)
 
+    def presented(self, place: Place, holder_id: str | None) -> Presented | None:
+        """Return a credential of that holder at that place, of a stranger without an id; None if nobody has the id."""
+        if holder_id is None:
+            return self._stranger()
+        holder = next((holder for holder in self._building.holders if holder.id == holder_id), None)
+        return None if holder is None else self._present(place, holder, knows_pin=True)
+
+    def somebody(self, place: Place) -> Presented:
+        """Return a credential of somebody who may be expected at that place at this hour."""
+        return self._present(place, self._permitted(place), knows_pin=True)
+
     def _kind(self, place: Place) -> Kind:
         # Alarms come of doors that should be locked; those that stand open, or soon may, give none.
         if self._wanted and not place.door.relay_on and not place.device.auto_open:

@@ -104,6 +104,8 @@ class Story:
         self._rate = rate
         self._started_ms = float(started_ms)
         pace = min(1.0, _NATURAL_RATE / rate) if rate else 1.0
+        self._aside = Random(f"{seed}/aside")  # noqa: S311 - as above
+        self._cut_off: set[str] = set()
         self._stage = Stage(building, pace)
         self._casting = Casting(building, self._random, minute)
         self._agenda = Agenda(self._stage, self._casting.want, Random(f"{seed}/agenda"), minute)  # noqa: S311 - as above
@@ -150,12 +152,67 @@ class Story:
         is passed on in the events' bodies. Raises `UnknownDoorError`, `UnreachableDoorError`, or `ValueError` for any
         other name.
         """
+        place = self._reachable(door_id)
+        self._orders.append((place, _commanded(place, name, by, on=on)))
+
+    def stage(self, door_id: str, name: str, *, holder_id: str | None = None) -> None:
+        """Have something happen at a door as if people did it; what comes of it is in the next steps.
+
+        `name` is `force` (the leaf is opened without a right), `prop` (somebody walks through and it stays open), `rex`
+        (the exit button) or `request` (the holder with that id presents a credential; a stranger without one). Raises
+        `UnknownDoorError`, `UnreachableDoorError`, `LookupError` for an unknown holder, or `ValueError`.
+        """
+        place = self._reachable(door_id)
+        door, random = place.door, self._aside
+        if name == "force":
+            scene = scenes.break_in(door, random)
+        elif name == "rex":
+            scene = scenes.leave(door, random)
+        elif name == "prop":
+            scene = scenes.prop(door, self._casting.somebody(place), place.device.prop_delay, random)
+        elif name == "request":
+            presented = self._casting.presented(place, holder_id)
+            if presented is None:
+                raise LookupError(f"nobody in this building has the id {holder_id}")
+            scene = scenes.request(door, presented, random)
+        else:
+            raise ValueError(f"nobody can {name!r} a door; it can be: force, prop, rex, request")
+        self._orders.append((place, scene))
+
+    def cut_off(self, door_id: str) -> None:
+        """Have the cloud lose sight of the door's node, until `reconnect`; the story has to go on for it to show.
+
+        Raises `UnknownDoorError`, or `UnreachableDoorError` while any node is away or delivers what it kept.
+        """
+        wing = self._stage.wing_of(self._reachable(door_id))
+        if wing.is_synchronising or not all(each.is_live for each in self._stage.wings):
+            raise UnreachableDoorError("not now: a cloud node is away already, or exchanges something: try again")
+        self._stage.disconnect(wing)
+        self._cut_off.add(wing.node.id)
+
+    def reconnect(self, door_id: str) -> bool:
+        """Have a node that was cut off come back and deliver what it kept; tells whether it had been cut off."""
+        place = self._places.get(door_id)
+        if place is None:
+            raise UnknownDoorError(f"no door of this building has the id {door_id}")
+        wing = self._stage.wing_of(place)
+        if wing.node.id not in self._cut_off:
+            return False
+        self._cut_off.discard(wing.node.id)
+        self._stage.reconnect(wing)
+        return True
+
+    def has_door(self, door_id: str) -> bool:
+        """Tell whether there is such a door."""
+        return door_id in self._places
+
+    def _reachable(self, door_id: str) -> Place:
         place = self._places.get(door_id)
         if place is None:
             raise UnknownDoorError(f"no door of this building has the id {door_id}")
         if self._stage.wing_of(place).is_away:
             raise UnreachableDoorError(f"the cloud node of {place.device.name} is offline")
-        self._orders.append((place, _commanded(place, name, by, on=on)))
+        return place
 
     def postpone(self, seconds: float) -> None:
         """Have everything that was not taken yet happen that much later: for a caller who could not keep up."""

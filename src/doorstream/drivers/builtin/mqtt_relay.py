@@ -1,0 +1,250 @@
+"""A real door: a relay that speaks MQTT moves it, and its contact tells whether it is open.
+
+What the device says is what counts. A command is answered once the device has confirmed it, and its switching is an
+event then, not when it was asked for; what it does by itself, or by somebody else's command, is an event as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Final
+
+import aiomqtt
+import msgspec
+
+from doorstream.directory import uuid7
+from doorstream.drivers.builtin.door import Door
+from doorstream.drivers.builtin.relays import RELAYS, Kind, Message, Relay, Said
+from doorstream.drivers.driver import CALLER
+from doorstream.drivers.errors import Refused
+from doorstream.drivers.functions import audited
+from doorstream.log import LogUnavailable, StorageFull
+
+_CONFIRMED_WITHIN: Final = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_LOG_PAUSE: Final = 1.0
+_KEEPALIVE: Final = 15
+_LONGEST_UNLOCK: Final = 3600.0
+_GATEWAY_TIMEOUT, _UNAVAILABLE = 504, 503
+_TENTHS: Final = 10
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Device = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^+#\x00]+$")]
+
+
+class MqttRelay(Door):
+    """A door that is moved by a relay with MQTT: Tasmota, or Shelly of any generation."""
+
+    name = "mqtt_relay"
+    module_name = "Door"
+    implements = ("DoorSecurity",)
+
+    class Settings(msgspec.Struct):
+        """Where the broker is, and which relay it is about.
+
+        ``device`` is the device's MQTT name (Tasmota's topic, Shelly's id). ``relay`` and ``contact`` are counted as
+        the device does, Tasmota from 1 and Shelly from 0; ``contact`` is the input that is on while the door is open;
+        ``contact_inverted``: it is on while the door is closed. ``dwell`` is in seconds; without it the door's own is
+        used.
+        """
+
+        host: str
+        device: Device
+        kind: Kind = "tasmota"
+        port: Port = 1883
+        username: str | None = None
+        password: str | None = None
+        tls: bool = False
+        relay: int | None = None
+        contact: int | None = None
+        contact_inverted: bool = False
+        dwell: Annotated[float, msgspec.Meta(gt=0, le=_LONGEST_UNLOCK)] | None = None
+
+    _relay: Relay
+    _client: aiomqtt.Client | None = None
+    _online: bool = False
+    _confirmation: tuple[bool, asyncio.Future[None]] | None = None
+    _turn: asyncio.Lock
+
+    async def on_load(self) -> None:
+        """Learn what the door is, and stay connected to the broker."""
+        await super().on_load()
+        settings = self.settings
+        number = settings.relay if settings.relay is not None else int(settings.kind == "tasmota")
+        self._relay = RELAYS[settings.kind](settings.device, number, settings.contact)
+        self._turn = asyncio.Lock()
+        self.spawn(self._stay_connected())
+
+    async def on_unload(self) -> None:
+        """Whoever waits for a confirmation is told."""
+        self._give_up("the module was stopped")
+        await super().on_unload()
+
+    @audited
+    async def unlock(self, door_id: str | None = None) -> bool | None:
+        """Release the door for its dwell time. Without an id, or with its own, true once the relay has confirmed it."""
+        if not self._is_own(door_id):
+            return False
+        seconds = self._dwell
+        await self._switch(on=True, seconds=seconds)
+        if not self._relay.switches_back:
+            self.spawn(self._lock_later(seconds))
+        return True
+
+    @audited
+    async def lock(self) -> None:
+        """Lock the door now."""
+        await self._switch(on=False)
+
+    @audited
+    async def hold_open(self, on: bool = True) -> None:  # noqa: FBT001, FBT002 - as clients call it
+        """Hold the door open until told otherwise; with false: no longer."""
+        await self._switch(on=on)
+        await self._tell("device.forceopen.on" if on else "device.forceopen.off")
+
+    @property
+    def _dwell(self) -> float:
+        if self.settings.dwell is not None:
+            return float(self.settings.dwell)
+        found = self._doors.device(self.module.site_id, self._device_id)
+        return found[1].dwell / _TENTHS if found is not None else 5.0
+
+    async def _switch(self, *, on: bool, seconds: float | None = None) -> None:
+        """Have the relay switched and wait until it says that it is; raises Refused."""
+        async with self._turn:
+            client = self._client
+            if client is None:
+                raise Refused("the MQTT broker cannot be reached", _UNAVAILABLE)
+            if not self._online:
+                raise Refused("the relay is offline", _UNAVAILABLE)
+            confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._confirmation = (on, confirmed)
+            was_on = self.status.get("relay")
+            try:
+                await self._publish(client, self._relay.on(seconds) if on else self._relay.off())
+                async with asyncio.timeout(_CONFIRMED_WITHIN):
+                    await confirmed
+            except TimeoutError:
+                raise Refused("the relay did not confirm it in time", _GATEWAY_TIMEOUT) from None
+            except aiomqtt.MqttError as error:
+                raise Refused(f"the MQTT broker is gone: {error}", _UNAVAILABLE) from None
+            finally:
+                self._confirmation = None
+            if was_on is not on:
+                await self._tell_relay(on=on)
+
+    async def _lock_later(self, seconds: float) -> None:
+        """For relays that do not lock by themselves."""
+        CALLER.set(None)
+        await self.sleep(seconds)
+        await self._switch(on=False)
+
+    async def _publish(self, client: aiomqtt.Client, messages: tuple[Message, ...]) -> None:
+        for message in messages:
+            self.logger.debug("publish %s %s", message.topic, message.payload)
+            await client.publish(message.topic, message.payload, qos=1)
+
+    async def _stay_connected(self) -> None:
+        """Connect again whenever the broker is gone."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                async with self._connected() as client:
+                    pause = _FIRST_PAUSE
+                    async for message in client.messages:
+                        await self._receive(str(message.topic), message.payload)
+            except aiomqtt.MqttError as error:
+                host, port = self.settings.host, self.settings.port
+                self.logger.warn("the MQTT broker at %s:%d is away: %s", host, port, error)  # noqa: G010 - its own levels
+            await self.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[aiomqtt.Client]:
+        settings = self.settings
+        client = aiomqtt.Client(
+            settings.host,
+            settings.port,
+            username=settings.username,
+            password=settings.password,
+            identifier=f"doorstream-{self.module.id}",
+            keepalive=_KEEPALIVE,
+            tls_context=ssl.create_default_context() if settings.tls else None,
+        )
+        async with client:
+            try:
+                for topic in self._relay.topics:
+                    await client.subscribe(topic, qos=1)
+                self._client = client
+                self.logger.info("connected to the MQTT broker")
+                await self._publish(client, self._relay.ask())
+                yield client
+            finally:
+                self._client = None
+                self._online = False
+                self._give_up("the MQTT broker is gone")
+                self._see_connection()
+
+    async def _receive(self, topic: str, payload: Any) -> None:
+        said = self._relay.read(topic, bytes(payload)) if isinstance(payload, bytes | bytearray) else None
+        if said is None:
+            return
+        self.logger.debug("received %s %r", topic, bytes(payload)[:200])
+        was_online = self._online
+        self._online = said.online if said.online is not None else True  # who says something is there
+        if self._online and not was_online and self._client is not None:
+            await self._publish(self._client, self._relay.ask())
+        self._see_connection()
+        await self._take_over(said)
+
+    async def _take_over(self, said: Said) -> None:
+        if said.relay is not None:
+            await self._relay_is(on=said.relay)
+        if said.contact is not None:
+            is_open = said.contact is not self.settings.contact_inverted
+            known = self.status.get("contact_open")
+            self.status["contact_open"] = is_open
+            if known is not None and known is not is_open:
+                await self._tell("device.input.dps.opened" if is_open else "device.input.dps.closed")
+
+    async def _relay_is(self, *, on: bool) -> None:
+        waiting = self._confirmation
+        if waiting is not None and waiting[0] is on and not waiting[1].done():
+            waiting[1].set_result(None)  # whoever waits tells it, as it knows who gave the command
+            return
+        known = self.status.get("relay")
+        if known is not on:
+            await self._tell_relay(on=on, is_news=known is not None)
+
+    async def _tell_relay(self, *, on: bool, is_news: bool = True) -> None:
+        """Keep how the relay stands, and make it an event unless it is the first that is known of it."""
+        self.status["relay"] = on
+        if is_news:
+            await self._tell("device.input.relay.on" if on else "device.input.relay.off")
+
+    async def _tell(self, topic: str) -> None:
+        """Keep what has happened at the door, however long the log is away; it goes on also if nobody waits for it."""
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.spawn(self._tell_in_the_end(topic, int(self.now() * 1000), str(uuid7()), kept))
+        await asyncio.shield(kept)
+
+    async def _tell_in_the_end(self, topic: str, occurred: int, event_id: str, kept: asyncio.Future[None]) -> None:
+        while True:
+            try:
+                await self.emit(topic, occurred=occurred, id=event_id)
+            except (LogUnavailable, StorageFull):
+                await self.sleep(_LOG_PAUSE)
+            else:
+                break
+        if not kept.done():
+            kept.set_result(None)
+
+    def _give_up(self, why: str) -> None:
+        if self._confirmation is not None and not self._confirmation[1].done():
+            self._confirmation[1].set_exception(Refused(why, _UNAVAILABLE))
+
+    def _is_connected(self) -> bool:
+        return self._online

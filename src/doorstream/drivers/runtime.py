@@ -1,0 +1,486 @@
+"""The runtime: which modules there are, where they run, and how to reach them.
+
+Modules run in the first worker. There ``execute`` is a call of the driver's method; in the others it is a question to
+the first. What modules there are follows from the directory, and their status from the bucket, in every worker alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from doorstream.directory import Actor, Directory
+from doorstream.drivers.audit import audited_event
+from doorstream.drivers.builtin import BUILT_IN, Doors, furnished
+from doorstream.drivers.callers import Caller
+from doorstream.drivers.driver import Driver, Handle
+from doorstream.drivers.errors import (
+    DriversError,
+    ExecutionFailed,
+    ModuleNotFound,
+    NotAllowed,
+    UnknownFunction,
+)
+from doorstream.drivers.follow import Followers, Place
+from doorstream.drivers.functions import Function
+from doorstream.drivers.instance import CONNECTED
+from doorstream.drivers.levels import Sink
+from doorstream.drivers.loader import Catalogue
+from doorstream.drivers.plan import ModulePlan, modules_of
+from doorstream.drivers.remote import Branch, Desk, Order
+from doorstream.drivers.running import Limits, Running
+from doorstream.drivers.settings import read_settings
+from doorstream.drivers.simulated import Story
+from doorstream.drivers.status import StatusStore
+from doorstream.drivers.stuck import end_because_of, take_note
+from doorstream.drivers.views import DriverView, ModuleView
+from doorstream.drivers.watch import Watch
+from doorstream.events import Event, InvalidEvent
+from doorstream.events.entities import Entity, Module
+from doorstream.events.event import iso_utc
+from doorstream.history import Index
+from doorstream.ingest import Ingest
+from doorstream.log import Connection, LogError
+
+_logger = structlog.get_logger(__name__)
+
+_LOOK_EVERY = 1.0
+_BEGINNING = 100
+_KINDS = frozenset({"site", "device", "module"})
+_UNAVAILABLE = 503
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How modules are hosted. ``drivers_dir`` is the folder of the operator's own drivers."""
+
+    is_host: bool = True
+    drivers_dir: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+    stuck_file: Path | None = None
+    """Where a note is left when a module never lets go of the event loop and the process is ended; None: it is not."""
+    clock: Callable[[], float] = time.time
+    drivers: Sequence[type[Driver]] = ()
+    """Classes that are drivers beside those that are found."""
+
+
+class Debugger:
+    """Somebody who follows a module's log lines."""
+
+    def __init__(self, detach: Callable[[], None]) -> None:
+        self._detach: Callable[[], None] | None = detach
+
+    def close(self) -> None:
+        """Follow no longer; may be called again."""
+        detach, self._detach = self._detach, None
+        if detach is not None:
+            detach()
+
+
+class Drivers:
+    """All modules of all sites. All methods are called from one event loop."""
+
+    def __init__(
+        self, connection: Connection, directory: Directory, ingest: Ingest, index: Index, options: Options
+    ) -> None:
+        self.limits = options.limits
+        self.beginning = asyncio.Semaphore(_BEGINNING)
+        self._furnished: dict[type[Driver], type[Driver]] = {}
+        self.catalogue = Catalogue(BUILT_IN, options.drivers_dir, options.drivers)
+        self.status = StatusStore(connection, is_writer=options.is_host)
+        self.watch = self._make_watch(options)
+        self.doors = Doors(directory, index, options.clock)
+        self.stories: dict[str, Story] = {}
+        """The stories that are played in this process, by site: commands to their doors go by way of them."""
+        self._is_host = options.is_host
+        self._clock = options.clock
+        self._directory = directory
+        self._ingest = ingest
+        self._desk = Desk(connection, self) if options.is_host else None
+        self._branch = None if options.is_host else Branch(connection)
+        self._plans: dict[str, list[ModulePlan]] = {}
+        self._by_id: dict[str, ModulePlan] = {}
+        self._by_place: dict[Place, str] = {}
+        self._stale: set[str] = set()
+        self._running: dict[str, Running] = {}
+        self._followers = Followers(self._by_place.get, self._place_of, self.status.value)
+        self._callbacks: list[Callable[[str], None]] = []
+        self._going: set[asyncio.Task[None]] = set()
+        self._looker: asyncio.Task[None] | None = None
+        self._refresh: asyncio.Handle | None = None
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Read the status, find the drivers and, in the first worker, start the modules; raises LogError.
+
+        It returns before they have all begun.
+        """
+        await self.status.open()
+        self.catalogue.refresh()
+        self._directory.on_change(self._directory_changed)
+        self.status.on_change(self._status_changed)
+        self.status.on_state(self._state_changed)
+        if self._is_host:
+            await self.doors.open()
+            self.watch.start()
+        self._is_open = True
+        for site in self._directory.sites:
+            self._plan(site.id)
+        if self._is_host:
+            self._tidy()
+        if self._desk is not None:
+            await self._desk.open()
+        if self._branch is not None:
+            await self._branch.open()
+        self._looker = asyncio.create_task(self._look(), name="changed drivers")
+
+    def _make_watch(self, options: Options) -> Watch:
+        self._stuck_file = file = options.stuck_file
+        if file is None:
+            return Watch(options.limits.blocking, self._blocked)
+        return Watch(
+            options.limits.blocking,
+            self._blocked,
+            stuck_after=options.limits.stuck,
+            on_stuck=lambda module_id, what: end_because_of(file, module_id, what),
+        )
+
+    def _tidy(self) -> None:
+        """Forget modules that went while nobody looked, and do not start the one that ended the process before."""
+        for module_id in self.status.modules():
+            if module_id not in self._by_id:
+                self.status.forget(module_id)
+        stuck = take_note(self._stuck_file)
+        if stuck is not None and (running := self._running.get(stuck.module)) is not None:
+            running.give_up(stuck.reason)
+
+    async def close(self) -> None:
+        """Stop everything."""
+        self._is_open = False
+        for task in (self._looker, *self._going):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        for side in (self._desk, self._branch):
+            if side is not None:
+                await side.close()
+        await asyncio.gather(*(running.close() for running in self._running.values()))
+        self.watch.stop()
+        await self.status.close()
+
+    async def settled(self) -> None:
+        """Wait until every module has begun, waits to be tried again, or was given up; only in the first worker."""
+        self._plan_stale()
+        await asyncio.gather(*(running.settled() for running in self._running.values()))
+
+    # What there is.
+
+    def modules(self, site_id: str) -> Sequence[ModuleView]:
+        """The modules of a site, grouped by name and in the order of their index; none where there is no site."""
+        self._plan_stale()
+        return [self._view(plan) for plan in self._plans.get(site_id, ())]
+
+    def module(self, module_id: str) -> ModuleView | None:
+        """One module, or None."""
+        self._plan_stale()
+        plan = self._by_id.get(module_id)
+        return None if plan is None else self._view(plan)
+
+    def entity(self, module_id: str) -> Module | None:
+        """The module as the directory keeps it, or would keep it (implicit ones are stored when they are changed)."""
+        self._plan_stale()
+        plan = self._by_id.get(module_id)
+        return None if plan is None else plan.entity
+
+    async def change(self, module_id: str, update: Callable[[Module], Module], by: Actor) -> Module:
+        """Change a module, an implicit one too; raises ModuleNotFound, InvalidSettings and what the directory raises.
+
+        ``update`` may be called again when somebody else was faster.
+        """
+        self._plan_stale()
+        plan = self._by_id.get(module_id)
+        if plan is None:
+            raise ModuleNotFound(module_id)
+
+        def changed(old: Module) -> Module:
+            new = update(old)
+            loaded = self.catalogue.get(new.driver)
+            if loaded is not None and loaded.klass is not None:
+                read_settings(loaded.klass, new.settings)
+            return replace(new, updated=iso_utc(int(self._clock() * 1000)))
+
+        if plan.implicit:
+            return await self._directory.create(changed(plan.entity), by)
+        return await self._directory.change(plan.entity, changed, by)
+
+    async def restart(self, module_id: str) -> None:
+        """Stop it if it runs and start it anew, also after it was given up; raises ModuleNotFound."""
+        if self._branch is not None:
+            await self._branch.restart(module_id)
+            return
+        self._refresh_drivers()
+        running = self._running.get(module_id)
+        if running is None:
+            raise ModuleNotFound(module_id)
+        running.restart()
+        await running.settled()
+
+    def drivers(self) -> Sequence[DriverView]:
+        """The drivers that modules can be made of, by name; also those with a fault."""
+        return self.catalogue.views()
+
+    def on_change(self, callback: Callable[[str], None]) -> None:
+        """Have ``callback(module id)`` called when a module appeared, changed or went."""
+        self._callbacks.append(callback)
+
+    # What can be done with it.
+
+    def functions(self, module_id: str) -> Mapping[str, Function]:
+        """The functions of a module by name; none where there is no such module or its driver has a fault."""
+        self._plan_stale()
+        plan = self._by_id.get(module_id)
+        loaded = self.catalogue.get(plan.entity.driver) if plan is not None else None
+        return loaded.functions if loaded is not None else {}
+
+    async def execute(
+        self, module_id: str, name: str, args: Sequence[Any] | Mapping[str, Any] | None, caller: Caller
+    ) -> bytes:
+        """Call a function; returns the JSON of its answer. Raises a DriversError."""
+        self._plan_stale()
+        plan = self._by_id.get(module_id)
+        if plan is None:
+            raise ModuleNotFound(module_id)
+        function = self.functions(module_id).get(name)
+        if function is None:
+            raise UnknownFunction(f"{plan.entity.name} has no function {name!r}")
+        if self._branch is not None:
+            return await self._branch.execute(module_id, name, args, caller)
+        if not function.is_audited:
+            return await self._execute(module_id, function, args, caller)
+        return await self._audited(plan, function, args, caller)
+
+    def debug(self, module_id: str, sink: Sink) -> Debugger:
+        """Have ``sink(level, message, klass)`` called with a module's log lines, debug ones included, until closed."""
+        return Debugger((self._branch or self).attach(module_id, sink))
+
+    # What the parts inside need: ``running.House`` and ``remote.Host``.
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._clock()
+
+    def furnish(self, driver: type[Driver]) -> type[Driver]:
+        """Built-in drivers know the doors, the stories and the directory."""
+        known = self._furnished.get(driver)
+        if known is None:
+            known = self._furnished[driver] = furnished(driver, self.doors, self.stories)
+        return known
+
+    def follow(self, place: Place, variable: str, receive: Callable[[bytes | None], object]) -> Handle:
+        """Follow a variable of whichever module has that place."""
+        return self._followers.follow(place, variable, receive)
+
+    async def call_at(self, place: Place, function: str, args: Any, caller: Caller) -> bytes:
+        """Call the module that has that place for another one; what was audited with that one is not audited again."""
+        self._plan_stale()
+        module_id = self._by_place.get(place)
+        if module_id is None:
+            raise ModuleNotFound(f"{place.name} {place.index}")
+        found = self.functions(module_id).get(function)
+        if found is None:
+            raise UnknownFunction(f"{place.name} has no function {function!r}")
+        return await self._execute(module_id, found, args, caller)
+
+    async def keep(self, site_id: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Append events to the log; raises InvalidEvent or LogError."""
+        site = self._directory.site(site_id)
+        if site is None:
+            raise InvalidEvent("the site is gone")
+        try:
+            await self._ingest.put_values(site_id, site, events)
+        except msgspec.ValidationError as error:
+            raise InvalidEvent(str(error)) from None
+
+    async def obey(self, order: Order) -> bytes:
+        """Do what another worker asks for."""
+        if order.name is None or order.caller is None:
+            await self.restart(order.module)
+            return b"null"
+        return await self.execute(order.module, order.name, msgspec.json.decode(order.args), order.caller)
+
+    def attach(self, module_id: str, sink: Sink) -> Callable[[], None]:
+        """Have log lines given to the sink until what is returned is called."""
+        running = self._running.get(module_id)
+        if running is None:
+            return lambda: None
+        running.attach(sink)
+        return lambda: running.detach(sink)
+
+    def receive(self, event: Event) -> None:
+        """An event of the log, in order: doors are what their events say."""
+        self.doors.receive(event)
+
+    async def _execute(
+        self, module_id: str, function: Function, args: Sequence[Any] | Mapping[str, Any] | None, caller: Caller
+    ) -> bytes:
+        if not caller.may(function.level):
+            raise NotAllowed(f"{function.name} needs the level {function.level}")
+        function.arguments(args)  # to say what is wrong even where the module does not run
+        running = self._running.get(module_id)
+        if running is None:
+            raise ModuleNotFound(module_id)
+        return await running.execute(function.name, args, caller)
+
+    async def _audited(
+        self, plan: ModulePlan, function: Function, args: Sequence[Any] | Mapping[str, Any] | None, caller: Caller
+    ) -> bytes:
+        """Call a function, and keep who called it and what came of it."""
+        began = int(self._clock() * 1000)
+        error: DriversError | None = None
+        value = b"null"
+        try:
+            value = await self._execute(plan.entity.id, function, args, caller)
+        except DriversError as failure:
+            error = failure
+        event = audited_event(plan, function, args, caller, error) | {"occurred": began}
+        try:
+            await self.keep(plan.entity.site_id, [event])
+        except (InvalidEvent, LogError) as failure:
+            if error is None:
+                raise ExecutionFailed(f"done, but not kept in the log: {failure}", _UNAVAILABLE) from failure
+        if error is not None:
+            raise error
+        return value
+
+    # How it keeps up with what there is.
+
+    def _view(self, plan: ModulePlan) -> ModuleView:
+        module = plan.entity
+        state = self.status.state(module.id)
+        loaded = self.catalogue.get(module.driver)
+        return ModuleView(
+            id=module.id,
+            site_id=module.site_id,
+            name=module.name,
+            index=plan.index,
+            driver=module.driver,
+            klass=loaded.origin.klass if loaded is not None else "",
+            description=plan.title,
+            device_id=module.device_id,
+            wanted=module.running,
+            running=state.running,
+            connected=state.running and self.status.value(module.id, CONNECTED) != b"false",
+            settings=module.settings,
+            notes=module.notes,
+            error=state.error,
+            error_at=state.error_at,
+            implicit=plan.implicit,
+            created=module.created,
+            updated=module.updated,
+        )
+
+    def _place_of(self, module_id: str) -> Place | None:
+        plan = self._by_id.get(module_id)
+        return None if plan is None else Place(plan.entity.site_id, plan.entity.name, plan.index)
+
+    def _directory_changed(self, kind: str, before: Entity | None, after: Entity | None) -> None:
+        if kind not in _KINDS:
+            return
+        entity: Any = after if after is not None else before
+        self._stale.add(entity.id if kind == "site" else entity.site_id)
+        if self._refresh is None:  # many changes come within one turn of the loop
+            self._refresh = asyncio.get_running_loop().call_soon(self._plan_stale)
+
+    def _plan_stale(self) -> None:
+        if self._refresh is not None:
+            self._refresh.cancel()
+            self._refresh = None
+        if self._stale and self._is_open:
+            stale, self._stale = self._stale, set()
+            for site_id in stale:
+                self._plan(site_id)
+
+    def _plan(self, site_id: str) -> None:
+        """Find out which modules a site has now, and have them run."""
+        view = self._directory.site(site_id)
+        plans = modules_of(view) if view is not None else []
+        before = {plan.entity.id: plan for plan in self._plans.get(site_id, ())}
+        after = {plan.entity.id: plan for plan in plans}
+        for plan in before.values():
+            self._by_place.pop(Place(site_id, plan.entity.name, plan.index), None)
+        for module_id in before.keys() - after.keys():
+            del self._by_id[module_id]
+        for module_id, plan in after.items():
+            self._by_id[module_id] = plan
+            self._by_place[Place(site_id, plan.entity.name, plan.index)] = module_id
+        self._plans[site_id] = plans
+        if not plans:
+            del self._plans[site_id]
+        changed = [module_id for module_id in {**before, **after} if before.get(module_id) != after.get(module_id)]
+        self.doors.plan(site_id, view)
+        if self._is_host:
+            for module_id in changed:
+                self._want(module_id, after.get(module_id))
+        if changed:
+            self._followers.moved(site_id)
+        for module_id in changed:
+            self._notify(module_id)
+
+    def _want(self, module_id: str, plan: ModulePlan | None) -> None:
+        running = self._running.get(module_id)
+        if running is not None:
+            running.want(plan)
+            if plan is None:
+                del self._running[module_id]
+                task = asyncio.create_task(running.ended())
+                self._going.add(task)
+                task.add_done_callback(self._going.discard)
+        elif plan is not None:
+            self._running[module_id] = Running(self, plan)
+
+    def _notify(self, module_id: str) -> None:
+        for callback in self._callbacks:
+            try:
+                callback(module_id)
+            except Exception:  # one listener's mistake must not keep the others from it
+                _logger.exception("a listener of modules failed", module=module_id)
+
+    def _status_changed(self, module_id: str, variable: str, value: bytes | None) -> None:
+        self._followers.changed(module_id, variable, value)
+        if variable == CONNECTED:
+            self._notify(module_id)
+
+    def _state_changed(self, module_id: str) -> None:
+        if module_id in self._by_id:
+            self._notify(module_id)
+
+    def _blocked(self, module_id: str, what: str, seconds: float) -> None:
+        running = self._running.get(module_id)
+        if running is not None:
+            running.blocked(what, seconds)
+
+    def _refresh_drivers(self) -> None:
+        """Look at the folder of drivers; modules whose driver changed are started anew."""
+        changed = self.catalogue.refresh()
+        if not changed:
+            return
+        _logger.info("drivers changed", names=sorted(changed))
+        for module_id, plan in self._by_id.items():
+            if plan.entity.driver in changed:
+                if (running := self._running.get(module_id)) is not None:
+                    running.nudge()
+                self._notify(module_id)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            with contextlib.suppress(OSError):  # a folder that is just being replaced
+                self._refresh_drivers()

@@ -1,0 +1,181 @@
+"""The relay with MQTT, against the real broker in nats-server and devices as their makers document them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from doorstream.drivers import ExecutionFailed
+from doorstream.drivers.builtin import mqtt_relay as module
+from doorstream.drivers.builtin.relays import RELAYS, Said
+from doorstream.log import Connection
+from doorstream.testing import SITE, until
+from doorstream.testing.modules import House, running_drivers
+from doorstream.testing.mqtt import Broker, SimulatedRelay, mqtt_broker
+
+KINDS = ("tasmota", "shelly", "shelly2")
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[Broker]:
+    """A broker that runs."""
+    async with mqtt_broker() as broker:
+        yield broker
+
+
+@pytest.fixture
+async def house(connection: Connection) -> AsyncIterator[House]:
+    """A site with two doors that are real."""
+    async with running_drivers(connection, sites={SITE: False}) as house:
+        yield house
+
+
+async def add_relay(house: House, broker: Broker, kind: str, **settings: Any) -> str:
+    """A module that moves the first door."""
+    given = {"host": "127.0.0.1", "port": broker.port, "device": "dev1", "kind": kind, "dwell": 3.0} | settings
+    return await house.add_module("mqtt_relay", "Door", SITE, device_id="door-1", settings=given)
+
+
+def happened(house: House) -> list[str]:
+    """The topics of what happened at doors."""
+    return [topic for topic in house.topics() if topic.startswith("device.")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_door_is_unlocked_and_says_so(house: House, broker: Broker, kind: str) -> None:
+    """The answer comes when the device has confirmed; the event says whose command it was."""
+    async with SimulatedRelay(kind, "dev1").plugged_in(broker) as relay:
+        contact = 1 if kind == "tasmota" else 0
+        door = await add_relay(house, broker, kind, contact=contact)
+        await until(lambda: house.status(door, "connected"))
+        await until(lambda: house.status(door, "relay") is False)
+        assert await house.call(door, "unlock") is True
+        assert relay.on
+        if kind != "shelly":
+            assert relay.timer == 3.0
+        await until(lambda: happened(house) == ["device.input.relay.on"])
+        event = house.events[-1] if house.events[-1].topic == "device.input.relay.on" else house.events[-2]
+        metadata = msgspec.json.decode(event.metadata)
+        assert metadata["cause"] == "command"
+        assert metadata["by"] == "Ada"
+        await until(lambda: house.status(door, "locked") is False)
+        await relay.open_contact(is_open=True)
+        await relay.open_contact(is_open=False)
+        await relay.open_contact(is_open=True)
+        if kind != "shelly":
+            await relay.switch(on=False)  # its timer
+        await until(lambda: house.status(door, "locked") is True)
+        await until(lambda: house.status(door, "door_position") == "open")
+        assert sorted(happened(house)) == [
+            "device.input.dps.closed",
+            "device.input.dps.opened",
+            "device.input.relay.off",
+            "device.input.relay.on",
+        ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_the_device_does_by_itself_is_an_event(house: House, broker: Broker, kind: str) -> None:
+    """A button on the device, or another program; nobody's command."""
+    async with SimulatedRelay(kind, "dev1").plugged_in(broker) as relay:
+        door = await add_relay(house, broker, kind)
+        await until(lambda: house.status(door, "relay") is False)
+        await relay.switch(on=True)
+        await until(lambda: happened(house) == ["device.input.relay.on"])
+        assert "cause" not in msgspec.json.decode(house.events[-1].metadata)
+        await house.call(door, "lock")
+        assert not relay.on
+        assert happened(house) == ["device.input.relay.on", "device.input.relay.off"]
+
+
+async def test_holding_a_door_open(house: House, broker: Broker) -> None:
+    async with SimulatedRelay("tasmota", "dev1").plugged_in(broker) as relay:
+        door = await add_relay(house, broker, "tasmota")
+        await until(lambda: house.status(door, "relay") is False)
+        await house.call(door, "hold_open")
+        assert relay.on
+        assert relay.timer is None
+        await until(lambda: house.status(door, "mode") == "held_open")
+        await house.call(door, "hold_open", False)
+        await until(lambda: house.status(door, "mode") == "normal")
+        assert not relay.on
+
+
+async def test_a_door_is_not_said_to_be_open_before_it_is(
+    house: House, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that does not answer, is unplugged, or whose broker is gone: the caller is told, and no event lies."""
+    monkeypatch.setattr(module, "_CONFIRMED_WITHIN", 0.3)
+    relay = SimulatedRelay("tasmota", "dev1")
+    async with relay.plugged_in(broker):
+        door = await add_relay(house, broker, "tasmota")
+        await until(lambda: house.status(door, "relay") is False)
+        relay.is_deaf = True
+        with pytest.raises(ExecutionFailed, match="did not confirm") as failed:
+            await house.call(door, "unlock")
+        assert failed.value.code == 504
+    await until(lambda: house.status(door, "connected") is False)
+    with pytest.raises(ExecutionFailed, match="the relay is offline"):
+        await house.call(door, "unlock")
+    await broker.stop()
+    await until(lambda: not house.drivers.module(door).connected)
+    with pytest.raises(ExecutionFailed, match="broker cannot be reached"):
+        await house.call(door, "unlock")
+    assert happened(house) == []
+
+
+async def test_what_was_missed_while_the_broker_was_away_is_found_out(house: House, broker: Broker) -> None:
+    relay = SimulatedRelay("tasmota", "dev1")
+    async with relay.plugged_in(broker):
+        door = await add_relay(house, broker, "tasmota")
+        await until(lambda: house.status(door, "relay") is False)
+    await until(lambda: house.status(door, "connected") is False)
+    relay.on = True
+    async with relay.plugged_in(broker):
+        await until(lambda: happened(house) == ["device.input.relay.on"])
+        assert house.status(door, "connected")
+
+
+async def test_nonsense_from_a_device_changes_nothing(house: House, broker: Broker) -> None:
+    """Damaged, foreign, huge: none of it is taken for a state, and the door can still be moved."""
+    async with SimulatedRelay("tasmota", "dev1").plugged_in(broker) as relay:
+        door = await add_relay(house, broker, "tasmota", contact=1)
+        await until(lambda: house.status(door, "relay") is False)
+        for topic in ("stat/dev1/POWER", "stat/dev1/SWITCH1", "stat/dev1/RESULT", "stat/dev1/POWER2"):
+            for payload in (b"", b"\xff\xfe", b"{", b"[1]", b"ONN", b"x" * 100_000, b'{"ACTION": 7}', b"null"):
+                await relay.say(topic, payload)
+        await relay.say("stat/dev2/POWER", b"ON")
+        assert await house.call(door, "unlock") is True
+        assert happened(house) == ["device.input.relay.on"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [({"port": 70_000}, "port"), ({"device": "a/+"}, "device"), ({"kind": "zwave"}, "kind"), ({"dwell": 0}, "dwell")],
+)
+async def test_settings_that_cannot_be(house: House, broker: Broker, settings: dict[str, Any], where: str) -> None:
+    door = await add_relay(house, broker, **({"kind": "tasmota"} | settings))
+    assert not house.drivers.module(door).running
+    assert where in house.drivers.module(door).error
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff", b"{}", b"[]", b"null", b'{"result": 3}', b'{"output": "on"}', b"9" * 9999]
+)
+def test_reading_never_fails(kind: str, payload: bytes) -> None:
+    relay = RELAYS[kind]("dev1", 0, 0)
+    for topic in ("", "dev1/rpc", "doorstream/dev1/0/rpc", "dev1/status/switch:0", *relay.topics):
+        said = relay.read(topic, payload)
+        assert said is None or said == Said()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pulse"), [(None, 0), (0.01, 1), (5, 50), (11.1, 111), (12, 112), (60, 160), (1e6, 64_900)]
+)
+def test_tasmotas_pulse_times(seconds: float | None, pulse: int) -> None:
+    (message,) = RELAYS["tasmota"]("dev1", 2, None).on(seconds)
+    assert message == ("cmnd/dev1/Backlog", f"PulseTime2 {pulse}; POWER2 ON")

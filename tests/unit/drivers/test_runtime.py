@@ -1,0 +1,357 @@
+"""The runtime on a real nats-server: which modules there are, commands, status, and who is told what."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from doorstream.directory import SYSTEM
+from doorstream.drivers import (
+    BadArguments,
+    Caller,
+    Driver,
+    ExecutionFailed,
+    InvalidSettings,
+    ModuleNotFound,
+    ModuleUnavailable,
+    NotAllowed,
+    Refused,
+    UnknownFunction,
+    audited,
+    security,
+)
+from doorstream.events.entities import Device
+from doorstream.log import Connection
+from doorstream.testing import OTHER_SITE, SITE, until
+from doorstream.testing.modules import ADMINISTRATOR, USER, running_drivers
+
+
+class Lamp(Driver):
+    """A lamp."""
+
+    class Settings(msgspec.Struct):
+        """How it begins."""
+
+        start_on: bool = False
+        label: str = "lamp"
+
+    async def on_load(self):
+        self.status.setdefault("on", self.settings.start_on)
+        self.status["label"] = self.settings.label
+
+    async def on_update(self):
+        self.status["label"] = self.settings.label
+
+    async def switch(self, on: bool, times: int = 1) -> int:
+        """Switch it."""
+        self.status["on"] = on
+        return times
+
+    @security("administrator")
+    async def burn(self) -> None:
+        """Burn it."""
+
+    @audited
+    async def give(self, what: str) -> str:
+        """Give something."""
+        if what == "nothing":
+            raise Refused("there is nothing")
+        if what == "up":
+            raise OSError("the lamp is broken")
+        return what
+
+    async def wait(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+    async def tell(self) -> None:
+        """Tell the log."""
+        await self.emit("x.lamp.told", {"it": "works"})
+
+    async def echo(self, value: Any = None) -> Any:
+        """The same."""
+        return value
+
+
+class Mirror(Driver):
+    """Follows a lamp."""
+
+    async def on_load(self):
+        self.subscribe("Lamp", 1, "on", self.seen)
+
+    def seen(self, value):
+        self.status["seen"] = value
+
+    async def light(self, on: bool) -> int:
+        """Switch the lamp."""
+        return await self.call("Lamp", 1, "switch", on)
+
+
+async def test_a_site_has_its_modules_without_configuration(connection):
+    """One door for each device, in the order in which they were made; one access control; bookings if simulated."""
+    async with running_drivers(connection, sites={SITE: True, OTHER_SITE: False}, doors=3) as house:
+        found = [(view.name, view.index, view.driver, view.running) for view in house.drivers.modules(SITE)]
+        assert found == [
+            ("AccessControl", 1, "access_control", True),
+            ("Bookings", 1, "bookings", True),
+            ("Door", 1, "simulated_door", True),
+            ("Door", 2, "simulated_door", True),
+            ("Door", 3, "simulated_door", True),
+        ]
+        other = [(view.name, view.index, view.driver) for view in house.drivers.modules(OTHER_SITE)]
+        assert other == [("AccessControl", 1, "access_control")] + [("Door", n, "door") for n in (1, 2, 3)]
+        assert [house.drivers.module(door).device_id for door in house.doors()] == ["door-1", "door-2", "door-3"]
+        assert all(view.implicit and not view.has_runtime_error for view in house.drivers.modules(SITE))
+
+
+async def test_a_stored_module_takes_the_place_of_a_door(connection):
+    """At the same index; and when it goes, the implicit one is back."""
+    async with running_drivers(connection, drivers=[Lamp]) as house:
+        first = house.doors()[0]
+        mine = await house.add_module("lamp", "Door", device_id="door-1")
+        assert house.doors() == [mine, house.doors()[1]]
+        assert house.drivers.module(first) is None
+        await house.directory.delete(house.directory.site(SITE).modules.get(mine), SYSTEM)
+        assert house.doors()[0] == first
+        await until(lambda: house.drivers.module(first).running)
+
+
+async def test_modules_come_and_go_with_devices(connection):
+    """Listeners hear of each."""
+    async with running_drivers(connection) as house:
+        heard = []
+        house.drivers.on_change(heard.append)
+        device = Device(id="late", site_id=SITE, name="Late", created="2099-01-01T00:00:00Z")
+        await house.directory.create(device, SYSTEM)
+        new = house.doors()[2]
+        await until(lambda: house.drivers.module(new).running)
+        assert new in heard
+        heard.clear()
+        await house.directory.delete(device, SYSTEM)
+        assert len(house.doors()) == 2
+        await until(lambda: new in heard and not house.drivers.status.all(new))
+
+
+async def test_a_command_and_its_answer(connection):
+    """Arguments by position or by name; the answer is JSON."""
+    async with running_drivers(connection, drivers=[Lamp]) as house:
+        lamp = await house.add_module("lamp", "Lamp")
+        assert await house.drivers.execute(lamp, "switch", [True], USER) == b"1"
+        assert house.status(lamp, "on") is True
+        assert await house.drivers.execute(lamp, "switch", {"on": False, "times": 4}, USER) == b"4"
+        assert house.status(lamp, "on") is False
+        assert await house.drivers.execute(lamp, "echo", None, USER) == b"null"
+        assert house.status(lamp, "connected") is True
+
+
+async def test_commands_that_cannot_be(connection):
+    """Each has its error."""
+    async with running_drivers(connection, drivers=[Lamp]) as house:
+        lamp = await house.add_module("lamp", "Lamp")
+        with pytest.raises(ModuleNotFound):
+            await house.call("mod-none", "switch", True)
+        with pytest.raises(UnknownFunction, match="Lamp has no function 'explode'"):
+            await house.call(lamp, "explode")
+        for hidden in ("on_load", "emit", "call", "_completed", "sleep"):
+            with pytest.raises(UnknownFunction):
+                await house.call(lamp, hidden)
+        with pytest.raises(BadArguments, match="on: expected `bool`, got `str`"):
+            await house.call(lamp, "switch", "yes")
+        with pytest.raises(NotAllowed, match="burn needs the level administrator"):
+            await house.call(lamp, "burn", caller=USER)
+        with pytest.raises(ExecutionFailed, match="there is nothing") as refused:
+            await house.call(lamp, "give", "nothing")
+        assert refused.value.code == 409
+        assert not house.drivers.module(lamp).has_runtime_error
+        with pytest.raises(ExecutionFailed, match="give: OSError: the lamp is broken"):
+            await house.call(lamp, "give", "up")
+        assert house.drivers.module(lamp).error == "give: OSError: the lamp is broken"
+        await house.drivers.change(lamp, lambda module: dataclasses.replace(module, running=False), SYSTEM)
+        await house.drivers.settled()
+        with pytest.raises(ModuleUnavailable):
+            await house.call(lamp, "switch", True)
+        assert house.status(lamp, "connected") is False
+
+
+async def test_equal_values_are_no_change(connection):
+    """The order of an object's keys does not count, 1 and true do (vendor-apis.md 2.2, change rule)."""
+    async with running_drivers(connection, drivers=[Lamp]) as house:
+        lamp = await house.add_module("lamp", "Lamp")
+        heard = []
+        house.drivers.status.on_change(lambda *change: heard.append(change))
+        instance = house.drivers._running[lamp]._instance
+        for value in ({"a": 1, "b": [1]}, {"b": [1], "a": 1}, {"a": 1, "b": [1]}, {"a": True, "b": [1]}):
+            instance.status["thing"] = value
+        assert [json.loads(value) for _, _, value in heard] == [{"a": 1, "b": [1]}, {"a": True, "b": [1]}]
+
+
+async def test_settings_reach_a_running_module_and_bad_ones_are_refused(connection):
+    """With the path of what is wrong."""
+    async with running_drivers(connection, drivers=[Lamp]) as house:
+        lamp = await house.add_module("lamp", "Lamp", settings={"label": "one"})
+        assert house.status(lamp, "label") == "one"
+        changed = await house.drivers.change(
+            lamp, lambda module: dataclasses.replace(module, settings={"label": "two"}), SYSTEM
+        )
+        assert changed.settings == {"label": "two"}
+        await until(lambda: house.status(lamp, "label") == "two")
+        for settings, words in (
+            ({"label": 3}, "label: expected `str`, got `int`"),
+            ({"lable": "x"}, "lable: unknown setting; known are start_on, label"),
+        ):
+            with pytest.raises(InvalidSettings, match=words):
+                await house.drivers.change(
+                    lamp, lambda module, new=settings: dataclasses.replace(module, settings=new), SYSTEM
+                )
+        assert house.drivers.module(lamp).settings == {"label": "two"}
+
+
+async def test_an_implicit_module_is_stored_when_it_is_changed(connection):
+    """It keeps its id, its place and its status."""
+    async with running_drivers(connection) as house:
+        door = house.doors()[0]
+        await house.drivers.change(door, lambda module: dataclasses.replace(module, notes="creaks"), SYSTEM)
+        view = house.drivers.module(door)
+        assert (view.notes, view.index, view.implicit) == ("creaks", 1, False)
+        await house.drivers.settled()
+        assert await house.call(door, "unlock") is True
+
+
+async def test_a_module_follows_another_and_calls_it(connection):
+    """Also one that appears later."""
+    async with running_drivers(connection, drivers=[Lamp, Mirror]) as house:
+        mirror = await house.add_module("mirror", "Mirror")
+        lamp = await house.add_module("lamp", "Lamp", settings={"start_on": True})
+        await until(lambda: house.status(mirror, "seen") is True)
+        await house.call(mirror, "light", False)
+        await until(lambda: house.status(mirror, "seen") is False)
+        await house.directory.delete(house.directory.site(SITE).modules.get(lamp), SYSTEM)
+        await until(lambda: house.drivers.status.value(mirror, "seen") == b"null")
+
+
+async def test_what_a_module_emits_names_it_and_who_caused_it(connection):
+    """And is in the log when the command is answered."""
+    async with running_drivers(connection, drivers=[Lamp]) as house:
+        lamp = await house.add_module("lamp", "Lamp")
+        await house.call(lamp, "tell", caller=USER)
+        await house.index.current()
+        await until(lambda: "x.lamp.told" in house.topics())
+        event = house.events[-1]
+        assert json.loads(event.body) == {"it": "works"}
+        assert json.loads(event.metadata) == {
+            "cause": "command",
+            "by": "Una",
+            "caller": {"id": "una", "level": "user", "via": "test"},
+            "module": lamp,
+        }
+
+
+async def test_an_audited_command_is_in_the_log(connection):
+    """Who, what, with what, and what came of it."""
+    async with running_drivers(connection, drivers=[Lamp]) as house:
+        lamp = await house.add_module("lamp", "Lamp")
+        await house.call(lamp, "give", "light", caller=USER)
+        with pytest.raises(ExecutionFailed):
+            await house.call(lamp, "give", "nothing")
+        await until(lambda: house.topics().count("x.command") == 2)
+        done, failed = (json.loads(event.body) for event in house.events if event.topic == "x.command")
+        assert done == {
+            "module": lamp,
+            "name": "Lamp",
+            "index": 1,
+            "function": "give",
+            "args": {"what": "light"},
+            "deviceId": None,
+            "outcome": "done",
+            "error": None,
+        }
+        assert (failed["outcome"], failed["error"]) == ("failed", "there is nothing")
+        assert json.loads(house.events[-2].metadata)["by"] == "Una"
+
+
+async def test_status_outlives_a_restart(connection, nats_url):
+    """It is there before the module has begun, and what is gone stays gone."""
+    async with running_drivers(connection, drivers=[Lamp]) as house:
+        lamp = await house.add_module("lamp", "Lamp")
+        await house.call(lamp, "switch", True)
+    again = Connection()
+    await again.open(nats_url)
+    async with running_drivers(again, drivers=[Lamp]) as house:
+        assert house.status(lamp, "on") is True
+        assert house.drivers.module(lamp).running
+        await house.directory.delete(house.directory.site(SITE).modules.get(lamp), SYSTEM)
+        await until(lambda: not house.drivers.status.all(lamp))
+    async with running_drivers(again, drivers=[Lamp]) as house:
+        assert lamp not in house.drivers.status.modules()
+    await again.close()
+
+
+async def test_two_debuggers_and_the_restored_level(connection):
+    """POS-11: debug lines for as long as somebody follows."""
+    async with running_drivers(connection, drivers=[Lamp]) as house:
+        lamp = await house.add_module("lamp", "Lamp")
+        first, second = [], []
+        one = house.drivers.debug(lamp, lambda *line: first.append(line))
+        two = house.drivers.debug(lamp, lambda *line: second.append(line))
+        await house.call(lamp, "switch", True)
+        assert first == second == [("debug", "switch(on=True, times=1) by Ada", "Lamp")]
+        one.close()
+        one.close()
+        await house.call(lamp, "switch", False)
+        assert (len(first), len(second)) == (1, 2)
+        instance = house.drivers._running[lamp]._instance
+        assert instance.logger.threshold == 1
+        two.close()
+        assert instance.logger.threshold == 2
+
+
+async def test_another_worker_sees_and_reaches_the_modules(connection, nats_url):
+    """Views, status, commands, errors and log lines, all by way of NATS."""
+    theirs = Connection()
+    await theirs.open(nats_url)
+    async with (
+        running_drivers(connection, drivers=[Lamp]) as host,
+        running_drivers(theirs, drivers=[Lamp], is_host=False) as other,
+    ):
+        lamp = await host.add_module("lamp", "Lamp")
+        await until(lambda: (view := other.drivers.module(lamp)) is not None and view.running)
+        changes = []
+        other.drivers.status.on_change(lambda *change: changes.append(change))
+        lines = []
+        debugger = other.drivers.debug(lamp, lambda *line: lines.append(line))
+        await until(lambda: host.drivers._running[lamp]._sinks)
+        assert await other.call(lamp, "switch", True, 5) == 5
+        await until(lambda: (lamp, "on", b"true") in changes and lines)
+        assert lines == [("debug", "switch(on=True, times=5) by Ada", "Lamp")]
+        with pytest.raises(ExecutionFailed, match="there is nothing") as refused:
+            await other.call(lamp, "give", "nothing")
+        assert refused.value.code == 409
+        debugger.close()
+        await until(lambda: not host.drivers._running[lamp]._sinks)
+        await other.drivers.restart(lamp)
+        with pytest.raises(ModuleNotFound):
+            await other.call("mod-none", "switch")
+    await theirs.close()
+
+
+async def test_a_worker_alone_has_no_modules_to_reach(connection):
+    """The others say so at once, instead of letting the client wait."""
+    async with running_drivers(connection, is_host=False) as other:
+        with pytest.raises(ModuleUnavailable, match="does not answer"):
+            await other.call(other.doors()[0], "unlock")
+
+
+async def test_callers_have_levels():
+    """Each includes the ones before."""
+    assert [Caller(None, "x", level).may("support") for level in ("user", "support", "administrator")] == [
+        False,
+        True,
+        True,
+    ]
+    assert ADMINISTRATOR.may("administrator")
+    assert USER.may(None)
