@@ -1,7 +1,8 @@
-"""doorstream's live path alone: gateway, hub and PDK dialect in one process, events given to the hub without the log.
+"""doorstream's live path alone: gateway, hub, and the dialects PDK and Salto, events given to the hub without the log.
 
 Like every server of this benchmark it has a control port: each byte that arrives there is one event, given to the hub
-as the tail of the log gives it. The first line of standard output is ``{"port", "control_port", "targets"}``.
+as the tail of the log gives it. The first line of standard output is ``{"port", "control_port", "targets", "hubs"}``,
+where ``hubs`` are the targets of Salto's clients.
 """
 
 import asyncio
@@ -17,13 +18,21 @@ from typing import Any, cast
 import uvicorn
 import uvloop
 
-from doorstream.auth import Auth, Signer, SystemToken
+from doorstream.auth import FULL_ACCESS, AccessToken, Auth, Signer, SystemToken
 from doorstream.dialects.pdk.recovery import Recovery
 from doorstream.dialects.pdk.routes import Stream
+from doorstream.dialects.salto.messages import Shapes
+from doorstream.dialects.salto.rights import SITE_ADMIN
+from doorstream.dialects.salto.routes import PATHS
+from doorstream.dialects.salto.routes import Stream as SaltoStream
+from doorstream.directory import Directory, SiteView
 from doorstream.events import Event
+from doorstream.events.entities import Site, User
 from doorstream.gateway import Gateway
 from doorstream.gateway.engineio import EngineOptions
 from doorstream.gateway.serve import gateway_app, raise_file_limit, uvicorn_config
+from doorstream.gateway.signalr import HubOptions
+from doorstream.history import Index
 from doorstream.live import Alarms, Hub, Presence
 from doorstream.log import EventLog
 
@@ -46,6 +55,23 @@ class Tokens:
         return bool(token)
 
 
+class SaltoTokens:
+    """The same for Salto's clients."""
+
+    async def check(self, token: str, now: float) -> AccessToken:
+        """Grant an administrator a day."""
+        del token
+        return AccessToken("admin", "", None, "", frozenset({FULL_ACCESS}), now + DAY)
+
+
+def salto_directory() -> Directory:
+    """One site with an administrator."""
+    view = SiteView()
+    view.site = Site(id=SITE, name="Bench", created="", timezone="Europe/Amsterdam")
+    admin = User(id="admin", username="admin", name="Admin", roles={SITE: SITE_ADMIN}, created="", generation="")
+    return cast("Directory", SimpleNamespace(users={admin.id: admin}, clients={}, site={SITE: view}.get))
+
+
 def build(gateway: Gateway) -> Hub:
     """Put the parts together as a worker does, less the log, which only clients that come back read."""
     alarms = Alarms(time.time)
@@ -60,6 +86,19 @@ def build(gateway: Gateway) -> Hub:
         clock=time.time,
     )
     stream.mount(gateway, EngineOptions(), CONNECT_TIMEOUT)
+    directory = salto_directory()
+    salto = SaltoStream(
+        hub=hub,
+        log=stream.log,
+        index=cast("Index", None),
+        directory=directory,
+        tokens=SaltoTokens(),
+        alarms=alarms,
+        presence=stream.presence,
+        shapes=Shapes(directory.site),
+        clock=time.time,
+    )
+    salto.mount(gateway, HubOptions(), Signer(b"bench", "signalr"))
     return hub
 
 
@@ -96,7 +135,9 @@ async def main(sample: dict[str, Any]) -> None:
     listener = await asyncio.get_running_loop().create_server(lambda: Control(hub, kept), "127.0.0.1", 0)
     target = f"/socket.io/?systemId={SITE}&token=bench&EIO=4&transport=websocket"
     control_port = listener.sockets[0].getsockname()[1]
-    print(json.dumps({"port": port, "control_port": control_port, "targets": [target]}), flush=True)
+    hub_target = f"{PATHS['entries']}?site_id={SITE}&access_token=bench"
+    ready = {"port": port, "control_port": control_port, "targets": [target], "hubs": [hub_target]}
+    print(json.dumps(ready), flush=True)
     await serving
 
 

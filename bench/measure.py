@@ -47,6 +47,7 @@ class MeasurementError(Exception):
 class Endpoint:
     """Where a running server takes subscribers and events.
 
+    ``protocol`` is the load generator's word for what subscribers speak: ``socketio`` or ``signalr``.
     ``targets`` are request targets of the WebSocket upgrade, ``ingest_targets`` those of POST: subscriber *i* gets the
     events of ingest target *i modulo their number*. ``control_port`` takes one byte for each event that the server is
     to emit by itself. ``headers`` are sent with each POST.
@@ -57,6 +58,7 @@ class Endpoint:
     ingest_targets: Sequence[str] = ("/events",)
     control_port: int | None = None
     headers: Sequence[str] = ()
+    protocol: str = "socketio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def _arguments(endpoint: Endpoint, options: Mapping[str, str | float]) -> Iterat
         targets.write_text("\n".join(endpoint.targets) + "\n")
         ingest_targets.write_text("\n".join(endpoint.ingest_targets) + "\n")
         command = [str(BUILD / "load"), "--port", str(endpoint.port), "--subscribe", SUBSCRIBE, "--body", str(EVENT)]
-        command += ["--targets", str(targets), "--ingest-targets", str(ingest_targets)]
+        command += ["--protocol", endpoint.protocol, "--targets", str(targets), "--ingest-targets", str(ingest_targets)]
         for header in endpoint.headers:
             command += ["--header", header]
         for name, value in options.items():

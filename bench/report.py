@@ -150,6 +150,9 @@ METHOD = """\
   doorstream is two busy processes (a worker and nats-server) where a peer is one. The generator's own load is shown.
 * Subscribers are Socket.IO 5 clients on Engine.IO 4, WebSocket only, subscribed to one topic. Those of doorstream carry
   a token, and look like the JavaScript client, so their events carry a recovery offset: that is why they are longer.
+* *SignalR beside PDK*: the same event, put in the same way, but the subscribers are on Salto KS's hub of entries, with
+  SignalR's JSON encoding and without negotiation. Its message is the REST entry as a text within JSON, quotes escaped:
+  more bytes for the kernel to copy.
 * *End to end*: one POST an event over HTTP keep-alive, closed loop; an event is done when its last subscriber has it,
   and only then the next is sent. doorstream authenticates the request and makes the event durable first (`fsync`); the
   peers parse it and emit it, and store nothing.

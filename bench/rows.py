@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from measure import MeasurementError, Sample, idle_connections, run_load
-from servers import Server
+from servers import PDK, SIGNALR, Server
 
 SUBSCRIBERS = 1000
 
@@ -216,6 +216,46 @@ ROWS: Sequence[Row] = (
         ("doorstream", *PEERS, "bare loop"),
         _closed_live(16),
         Requirement("at least", 15, "socket.io"),
+    ),
+    Row(
+        "hub-e2e-1",
+        "end to end, SignalR beside PDK, one event in flight",
+        "deliveries/s",
+        "http hub",
+        (SIGNALR, PDK),
+        _closed_over_http(1),
+        Requirement("at least", 0.9, PDK),
+        subject=SIGNALR,
+    ),
+    Row(
+        "hub-e2e-16",
+        "end to end, SignalR beside PDK, 16 in flight",
+        "deliveries/s",
+        "http hub",
+        (SIGNALR, PDK),
+        _closed_over_http(16),
+        Requirement("at least", 0.9, PDK),
+        subject=SIGNALR,
+    ),
+    Row(
+        "hub-live-1",
+        "live path alone, SignalR beside PDK, one in flight",
+        "deliveries/s",
+        "live hub",
+        (SIGNALR, PDK),
+        _closed_live(1),
+        Requirement("at least", 0.9, PDK),
+        subject=SIGNALR,
+    ),
+    Row(
+        "hub-live-16",
+        "live path alone, SignalR beside PDK, 16 in flight",
+        "deliveries/s",
+        "live hub",
+        (SIGNALR, PDK),
+        _closed_live(16),
+        Requirement("at least", 0.9, PDK),
+        subject=SIGNALR,
     ),
     Row(
         "idle",

@@ -22,6 +22,8 @@ from measure import BUILD, EVENT, HERE, Endpoint, MeasurementError, compile_c
 PEER_PYTHON = BUILD / "peers" / "socketio_python"
 NODE_PEER = HERE / "peers" / "socketio_node"
 ROOT = HERE.parent
+PDK, SIGNALR = "PDK", "SignalR"
+"""What rows that compare dialects call doorstream, by what its clients speak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +134,27 @@ def start_server(name: str, group: str, sites: int) -> Iterator[Server]:
         command = [str(PEER_PYTHON / "bin" / "python"), str(script), str(EVENT)]
     elif name == "bare loop":
         command = [str(BUILD / "bare_loop"), str(EVENT)]
-    elif group == "live":
+    elif group in ("live", "live hub"):
         command = [sys.executable, str(HERE / "live_path.py"), str(EVENT)]
     else:
         with _doorstream(name, sites if name == "1,000 sites" else 1) as server:
             yield server
         return
     with _child(command) as (pid, ready):
+        if name == SIGNALR:
+            yield Server(
+                name,
+                Endpoint(ready["port"], ready["hubs"], control_port=ready["control_port"], protocol="signalr"),
+                pid,
+            )
+            return
         known = {key: ready[key] for key in ("port", "control_port", "targets") if key in ready}
         yield Server(name, Endpoint(**known), pid)
 
 
 @contextmanager
 def _doorstream(name: str, sites: int) -> Iterator[Server]:
-    """The real doorstream: authenticated PDK clients, events through ingest and the log."""
+    """The real doorstream: authenticated clients of PDK, or of Salto KS if it is called so; ingest and the log."""
     data = Path(tempfile.mkdtemp(prefix="doorstream-", dir=BUILD))
     program = Path(sys.executable).with_name("doorstream")
     command = [str(program), "demo", "--json", "--rate", "0", "--port", str(_free_port()), "--data-dir", str(data)]
@@ -153,7 +162,8 @@ def _doorstream(name: str, sites: int) -> Iterator[Server]:
     command += ["--system-token-ttl", "86400", "--no-pdk-rate-limits"]
     try:
         with _child(command) as (pid, demo):
-            yield Server(name, DoorstreamApi(demo).endpoint(sites), pid)
+            api = DoorstreamApi(demo)
+            yield Server(name, api.hub_endpoint() if name == SIGNALR else api.endpoint(sites), pid)
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
@@ -203,9 +213,24 @@ class DoorstreamApi:
             token = self._post(f"/api/systems/{site}/token", {"Authorization": f"Bearer {bearer}"})["token"]
             query = urllib.parse.urlencode({"systemId": site, "token": token, "EIO": 4, "transport": "websocket"})
             targets.append(f"/socket.io/?{query}")
+        return self._endpoint(ids, targets, "socketio")
+
+    def hub_endpoint(self) -> Endpoint:
+        """The demo's own site for an administrator's SignalR clients."""
+        site, salto = self._demo["site_id"], self._demo["salto"]
+        admin = salto["users"]["site_admin"]
+        form = {"grant_type": "password", "scope": "user_api.full_access", "username": admin["username"]}
+        form |= {name: salto[name] for name in ("client_id", "client_secret")} | {"password": admin["password"]}
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        token = self._post("/connect/token", headers, urllib.parse.urlencode(form))["access_token"]
+        query = urllib.parse.urlencode({"site_id": site, "access_token": token})
+        return self._endpoint([site], [f"/v1/hub/entries?{query}"], "signalr")
+
+    def _endpoint(self, sites: Sequence[str], targets: Sequence[str], protocol: str) -> Endpoint:
         return Endpoint(
             port=self._port,
             targets=targets,
-            ingest_targets=[f"/api/sites/{site}/events" for site in ids],
+            ingest_targets=[f"/api/sites/{site}/events" for site in sites],
             headers=[f"X-API-Key: {self._demo['admin']['api_key']}"],
+            protocol=protocol,
         )

@@ -1,4 +1,4 @@
-/* A load generator for servers that fan events out to Socket.IO subscribers; see ../README.md for its options.
+/* A load generator for servers that fan events out to Socket.IO, SignalR or PlaceOS subscribers; see ../README.md for its options.
  *
  * One thread, one epoll set. It opens the subscribers, runs one of four modes and prints one line of JSON:
  *
@@ -36,7 +36,7 @@
 #define MAX_PIDS 32
 
 static struct {
-    const char *mode, *host, *ingest_targets_path, *targets_path, *body_path;
+    const char *mode, *host, *protocol, *ingest_targets_path, *targets_path, *body_path;
     int port, control_port;
     unsigned connections, in_flight, batch, sender_count;
     double rate, warmup, seconds, drain;
@@ -44,7 +44,7 @@ static struct {
     int pids[MAX_PIDS];
     unsigned pid_count;
 } options = {
-    .mode = "closed", .host = "127.0.0.1", .in_flight = 1, .batch = 1, .sender_count = 1, .rate = 100, .warmup = 1, .seconds = 3, .drain = 5,
+    .mode = "closed", .host = "127.0.0.1", .protocol = "socketio", .in_flight = 1, .batch = 1, .sender_count = 1, .rate = 100, .warmup = 1, .seconds = 3, .drain = 5,
 };
 
 static struct subscriber *subs;
@@ -319,7 +319,7 @@ static void print_result(double opening, uint64_t undelivered) {
 
 static void usage(FILE *out) {
     fputs("usage: load --port P [--host A] [--mode closed|open|durable|idle] [--connections N] [--targets FILE]\n"
-          "            [--subscribe PACKET] [--ingest-targets FILE] [--header 'Name: value']... [--body FILE]\n"
+          "            [--protocol socketio|signalr|placeos] [--subscribe PACKET] [--ingest-targets FILE] [--header 'Name: value']... [--body FILE]\n"
           "            [--in-flight K] [--control-port P] [--rate R] [--batch B] [--senders S]\n"
           "            [--warmup S] [--seconds S] [--drain S] [--pids P,P,...]\n", out);
 }
@@ -327,7 +327,7 @@ static void usage(FILE *out) {
 static void parse_options(int argc, char **argv) {
     static const struct option names[] = {
         {"host", 1, 0, 'H'}, {"port", 1, 0, 'p'}, {"mode", 1, 0, 'm'}, {"connections", 1, 0, 'n'}, {"targets", 1, 0, 't'},
-        {"subscribe", 1, 0, 's'}, {"ingest-targets", 1, 0, 'i'}, {"header", 1, 0, 'a'}, {"body", 1, 0, 'b'},
+        {"protocol", 1, 0, 'o'}, {"subscribe", 1, 0, 's'}, {"ingest-targets", 1, 0, 'i'}, {"header", 1, 0, 'a'}, {"body", 1, 0, 'b'},
         {"in-flight", 1, 0, 'k'}, {"control-port", 1, 0, 'c'}, {"rate", 1, 0, 'r'}, {"batch", 1, 0, 'B'},
         {"senders", 1, 0, 'S'}, {"warmup", 1, 0, 'w'}, {"seconds", 1, 0, 'd'}, {"drain", 1, 0, 'D'}, {"pids", 1, 0, 'P'},
         {"help", 0, 0, 'h'}, {0, 0, 0, 0}};
@@ -338,6 +338,7 @@ static void parse_options(int argc, char **argv) {
         case 'm': options.mode = optarg; break;
         case 'n': options.connections = (unsigned)atoi(optarg); break;
         case 't': options.targets_path = optarg; break;
+        case 'o': options.protocol = optarg; break;
         case 's': subscribe_packet = optarg; break;
         case 'i': options.ingest_targets_path = optarg; break;
         case 'a':
@@ -372,7 +373,11 @@ static void check_options(void) {
         exit(2);
     }
     mode = (enum mode)m;
-    if (options.connections && (!options.targets_path || !subscribe_packet)) fail("subscribers need --targets and --subscribe");
+    if (!strcmp(options.protocol, "signalr")) subscriber_protocol = PROTOCOL_SIGNALR;
+    else if (!strcmp(options.protocol, "placeos")) subscriber_protocol = PROTOCOL_PLACEOS;
+    else if (strcmp(options.protocol, "socketio")) fail("--protocol must be socketio, signalr or placeos");
+    if (options.connections && !options.targets_path) fail("subscribers need --targets");
+    if (options.connections && subscriber_protocol != PROTOCOL_SIGNALR && !subscribe_packet) fail("this protocol needs --subscribe");
     if (mode != MODE_IDLE && !options.control_port && (!options.body_path || !options.ingest_targets_path))
         fail("this mode needs --body and --ingest-targets");
     if (options.in_flight == 0 || options.in_flight > MAX_IN_FLIGHT) fail("--in-flight must be 1 to %d", MAX_IN_FLIGHT);

@@ -9,7 +9,11 @@
 #include <sys/socket.h>
 
 struct subscriber_totals subscribers;
+enum protocol subscriber_protocol;
 const char *subscribe_packet;
+
+/* Every message of SignalR's JSON encoding ends with this. */
+#define MESSAGE_END '\x1e'
 
 /* Small enough to stay in the second-level cache, large enough for a join of many frames. */
 static uint8_t read_buffer[128 * 1024];
@@ -42,6 +46,18 @@ static void send_frame(struct subscriber *s, uint8_t opcode, const void *payload
 
 static void send_text(struct subscriber *s, const char *text) { send_frame(s, OP_TEXT, text, strlen(text)); }
 
+/* The subscription with the subscriber's number in it. */
+static void send_bind(struct subscriber *s) {
+    static unsigned number;
+    char text[2048];
+    const char *mark = strchr(subscribe_packet, '#');
+    int before = (int)(mark ? (size_t)(mark - subscribe_packet) : strlen(subscribe_packet));
+    int n = mark ? snprintf(text, sizeof text, "%.*s%u%s", before, subscribe_packet, ++number, mark + 1)
+                 : snprintf(text, sizeof text, "%s", subscribe_packet);
+    if (n < 0 || (size_t)n >= sizeof text) fail("subscription is too long");
+    send_text(s, text);
+}
+
 void subscriber_open(struct subscriber *s, const char *target, uint32_t group) {
     memset(s, 0, sizeof *s);
     s->poll.kind = KIND_SUBSCRIBER;
@@ -71,7 +87,12 @@ static void send_upgrade(struct subscriber *s) {
 static void handshake_text(struct subscriber *s) {
     const char *text = (const char *)s->peek;
     int shown = s->peek_have;
-    if (s->stage == STAGE_OPEN && text[0] == '0') {
+    if (subscriber_protocol == PROTOCOL_PLACEOS) {
+        if (!memmem(text, (size_t)shown, "\"type\":\"success\"", 16)) fail("bind refused: %.*s", shown, text);
+        s->stage = STAGE_READY;
+        subscribers.ready++;
+        subscribers.opening--;
+    } else if (s->stage == STAGE_OPEN && text[0] == '0') {
         send_text(s, "40");
         s->stage = STAGE_CONNECT;
     } else if (s->stage == STAGE_CONNECT && shown >= 2 && !memcmp(text, "40", 2)) {
@@ -86,11 +107,62 @@ static void handshake_text(struct subscriber *s) {
     }
 }
 
+static int begins_with(const struct subscriber *s, const char *text) {
+    size_t size = strlen(text);
+    return s->message_have >= size && !memcmp(s->message, text, size);
+}
+
+/* A message of SignalR is whole; its first bytes are in message. Returns 1 if it was an event. */
+static uint64_t message_done(struct subscriber *s) {
+    if (s->stage != STAGE_READY) {
+        if (s->message_size != 2 || !begins_with(s, "{}")) fail("handshake refused: %.*s", s->message_have, s->message);
+        s->stage = STAGE_READY;
+        subscribers.ready++;
+        subscribers.opening--;
+    } else if (begins_with(s, "{\"type\":1,")) {
+        s->events++;
+        subscribers.events++;
+        subscribers.event_bytes += s->message_size + 1;
+        return 1;
+    } else if (begins_with(s, "{\"type\":6}")) {
+        send_text(s, "{\"type\":6}\x1e");
+        subscribers.pings++;
+    } else if (begins_with(s, "{\"type\":7")) {
+        fail("server closed a subscriber: %.*s", s->message_have, s->message);
+    }
+    return 0;
+}
+
+static uint64_t count_messages(struct subscriber *s, const uint8_t *p, const uint8_t *end) {
+    uint64_t events = 0;
+    while (p < end) {
+        const uint8_t *last = memchr(p, MESSAGE_END, (size_t)(end - p));
+        size_t n = (size_t)((last ? last : end) - p);
+        size_t take = n < (size_t)(PEEK_SIZE - s->message_have) ? n : (size_t)(PEEK_SIZE - s->message_have);
+        memcpy(s->message + s->message_have, p, take);
+        s->message_have += (uint8_t)take;
+        s->message_size += n;
+        if (!last) break;
+        events += message_done(s);
+        s->message_have = 0;
+        s->message_size = 0;
+        p = last + 1;
+    }
+    return events;
+}
+
+static bool carries_messages(const struct subscriber *s) {
+    return subscriber_protocol == PROTOCOL_SIGNALR && (s->opcode == OP_TEXT || s->opcode == OP_CONTINUATION);
+}
+
 /* The frame is whole; its first bytes are in peek. Returns 1 if it was an event. */
 static int frame_done(struct subscriber *s) {
     const char *text = (const char *)s->peek;
+    if (carries_messages(s)) return 0;
     if (s->opcode == OP_TEXT) {
-        if (s->peek_have >= 3 && !memcmp(text, "42[", 3)) {
+        bool is_placeos = subscriber_protocol == PROTOCOL_PLACEOS;
+        bool may_be_event = !is_placeos || s->stage == STAGE_READY; /* the answer to the subscription begins alike */
+        if (may_be_event && s->peek_have >= 3 && !memcmp(text, is_placeos ? "{\"i" : "42[", 3)) {
             s->events++;
             subscribers.events++;
             subscribers.event_bytes += s->length;
@@ -142,7 +214,9 @@ static uint64_t count_frames(struct subscriber *s, const uint8_t *p, const uint8
             size_t n = (uint64_t)(end - p) < s->left ? (size_t)(end - p) : (size_t)s->left;
             /* An event needs three bytes to be known; anything else is short or kept for an error message. */
             size_t wanted = s->opcode == OP_TEXT && s->stage == STAGE_READY ? 3 : PEEK_SIZE;
-            if (s->peek_have < wanted) {
+            if (carries_messages(s)) {
+                events += count_messages(s, p, p + n);
+            } else if (s->peek_have < wanted) {
                 size_t take = n < wanted - s->peek_have ? n : wanted - s->peek_have;
                 memcpy(s->peek + s->peek_have, p, take);
                 s->peek_have += (uint8_t)take;
@@ -173,6 +247,8 @@ static const uint8_t *upgrade_answer(struct subscriber *s, const uint8_t *data, 
     end += 4;
     *size -= (size_t)(end - data);
     s->stage = STAGE_OPEN;
+    if (subscriber_protocol == PROTOCOL_PLACEOS) send_bind(s);
+    if (subscriber_protocol == PROTOCOL_SIGNALR) send_text(s, "{\"protocol\":\"json\",\"version\":1}\x1e");
     return end;
 }
 

@@ -7,18 +7,21 @@ from dataclasses import dataclass
 
 from doorstream.auth import Auth
 from doorstream.directory import Directory
+from doorstream.drivers import Drivers
+from doorstream.events import Retention
 from doorstream.gateway import Gateway, Limits
 from doorstream.history import Index
 from doorstream.ingest import Ingest
 from doorstream.live import Alarms, Hub, Presence
 from doorstream.log import EventLog
+from doorstream.webhooks import Service as Webhooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """The parts of a worker that a dialect may use.
 
-    ``kept`` gives the first sequence that is kept and the last that was handed out; ``retention`` is in seconds;
+    ``kept`` gives the first sequence that is kept and the last that was handed out;
     ``limits`` is what one streaming connection may cost (D12); ``public_url`` has no slash at its end. ``drop_after``
     is a fault of the demo: every streaming connection is cut after that many seconds.
     """
@@ -33,8 +36,10 @@ class Parts:
     ingest: Ingest
     alarms: Alarms
     presence: Presence
+    webhooks: Webhooks
+    drivers: Drivers
     clock: Callable[[], float]
     kept: Callable[[], tuple[int, int]]
-    retention: float
+    retention: Retention
     public_url: str
     drop_after: float | None = None

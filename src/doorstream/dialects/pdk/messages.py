@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -107,6 +107,8 @@ class PdkEncoder:
     ``subscribed`` None means that nothing was subscribed: ``liveEvent`` only (D3). ``offsets`` is the id of the set of
     topics for clients that recover (D13): each packet then ends with ``<epoch>.<sequence>.<packet>.<topic set>``.
     """
+
+    dialect: ClassVar[str] = "pdk"
 
     subscribed: frozenset[str] | None
     offsets: str | None = None

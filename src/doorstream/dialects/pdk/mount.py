@@ -11,6 +11,7 @@ from doorstream.dialects.pdk.limits import Limits
 from doorstream.dialects.pdk.recovery import Recovery
 from doorstream.dialects.pdk.rest import Pdk, pdk_router
 from doorstream.dialects.pdk.routes import PATH, Stream
+from doorstream.dialects.pdk.subscriptions import subscriptions_router
 from doorstream.gateway.engineio import EngineOptions
 from doorstream.protocols.engineio import Timing
 
@@ -26,7 +27,9 @@ class Options:
 
 def mount(app: FastAPI, parts: Parts, options: Options) -> None:
     """Serve the dialect; the token route is the one of all dialects (D14)."""
-    app.include_router(pdk_router(Pdk(parts.directory, parts.auth, parts.clock, options.limits)))
+    pdk = Pdk(parts.directory, parts.auth, parts.clock, options.limits)
+    app.include_router(pdk_router(pdk))
+    app.include_router(subscriptions_router(pdk, parts.webhooks))
     stream = Stream(
         hub=parts.hub,
         log=parts.log,

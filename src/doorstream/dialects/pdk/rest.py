@@ -7,7 +7,7 @@ shows one system; its bearer is the system token. Here both live on one host: th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -41,7 +41,7 @@ class Pdk:
 
 
 @dataclass(frozen=True, slots=True)
-class _Host(Generic[_C]):
+class Host(Generic[_C]):
     """One of the vendor's hosts: who calls, within which limits."""
 
     limiter: RateLimiter | None
@@ -55,6 +55,25 @@ class _Host(Generic[_C]):
             address = f"address {request.client.host if request.client is not None else ''}"
             return self._within(address, request, PdkError(401, "the token is missing, invalid or expired").response)
         return self._within(key, request, lambda: _outcome(work, caller))
+
+    async def answer_async(self, request: Request, work: Callable[[_C], Awaitable[Response]]) -> Response:
+        """As ``answer``, for work that takes time."""
+        admitted: list[_C] = []
+
+        def admit(caller: _C) -> Response:
+            admitted.append(caller)
+            return Response()
+
+        response = self.answer(request, admit)
+        if not admitted:
+            return response
+        try:
+            answer = await work(admitted[0])
+        except PdkError as error:
+            answer = error.response()
+        limits = {name: value for name, value in response.headers.items() if name != "content-length"}
+        answer.headers.update(limits)
+        return answer
 
     def _within(self, key: str, request: Request, respond: Callable[[], Response]) -> Response:
         """The answer, unless it is one too many."""
@@ -84,19 +103,25 @@ def pdk_router(pdk: Pdk) -> APIRouter:
     return router
 
 
-def _add_accounts(router: APIRouter, pdk: Pdk) -> None:
+def accounts_host(pdk: Pdk) -> Host[Client]:
+    """The host whose bearer is the id token."""
+
     def authenticate(request: Request) -> tuple[str, Client]:
         client = pdk.auth.tokens.check_id_token(_bearer(request), pdk.clock())
         return client.id, client
 
-    host = _Host(pdk.limits.accounts, authenticate)
+    return Host(pdk.limits.accounts, authenticate)
+
+
+def _add_accounts(router: APIRouter, pdk: Pdk) -> None:
+    host = accounts_host(pdk)
 
     @router.post("/api/systems/{system_id}/token", summary="Get a system token")
     async def token(system_id: str, request: Request) -> Response:
         """Bearer: the id token. The body is ignored, whatever it is."""
 
         def work(client: Client) -> Response:
-            site = _permitted(pdk, client, system_id)
+            site = permitted_site(pdk, client, system_id)
             return _json({"token": pdk.auth.tokens.issue_system_token(client, site.id, pdk.clock())})
 
         return host.answer(request, work)
@@ -120,7 +145,7 @@ def _add_accounts(router: APIRouter, pdk: Pdk) -> None:
     @router.get("/api/systems/{system_id}", summary="Where a system lives")
     async def get_system(system_id: str, request: Request) -> Response:
         def work(client: Client) -> Response:
-            return _json(shapes.account_system(_permitted(pdk, client, system_id), pdk.auth.issuer))
+            return _json(shapes.account_system(permitted_site(pdk, client, system_id), pdk.auth.issuer))
 
         return host.answer(request, work)
 
@@ -132,7 +157,7 @@ def _add_systems(router: APIRouter, pdk: Pdk) -> None:
             raise InvalidToken
         return token.client_id, token.site_id
 
-    host = _Host(pdk.limits.systems, authenticate)
+    host = Host(pdk.limits.systems, authenticate)
 
     def route(path: str, summary: str, show: Callable[[SiteView, Request], Response]) -> None:
         """One route, at both places."""
@@ -225,7 +250,7 @@ def _bearer(request: Request) -> str:
     return authorization[len(_BEARER) :].strip()
 
 
-def _permitted(pdk: Pdk, client: Client, system_id: str) -> Site:
+def permitted_site(pdk: Pdk, client: Client, system_id: str) -> Site:
     """The system, if it exists (else 404) and the client may use it (else 403)."""
     site = pdk.directory.sites.get(system_id.lower())
     if site is None:

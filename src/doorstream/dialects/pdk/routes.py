@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from doorstream.auth import Auth, SystemToken
-from doorstream.dialects.pdk.messages import PdkEncoder
+from doorstream.dialects.pdk.messages import LIVE_EVENT, PdkEncoder
 from doorstream.dialects.pdk.recovery import Recovery, Resume, topic_set
 from doorstream.dialects.pdk.session import (
     Command,
@@ -34,7 +34,7 @@ from doorstream.gateway.socketio import (
     SocketIOHandler,
     new_sid,
 )
-from doorstream.live import Alarm, Alarms, Group, Hub, Interest, Presence, Subscription
+from doorstream.live import Alarm, Alarms, Description, Group, Hub, Interest, Presence, Subscription
 from doorstream.log import EventLog, LogUnavailable, PositionGone
 from doorstream.protocols.websocket import UpgradeRequest
 
@@ -174,6 +174,23 @@ class PdkConnection(SocketIOHandler):
     def end(self) -> None:
         """Close the transport, after which clients connect again by themselves."""
         self.socket.fail(CloseReason.SERVER_SHUTDOWN)
+
+    def describe(self) -> Description:
+        """What there is to say of it."""
+        client, subscription, now = self._client, self._following(), self._stream.clock()
+        assert client.token is not None  # noqa: S101 - there since connecting()
+        return Description(
+            dialect="pdk",
+            transport=self.socket.transport,
+            client_id=client.token.client_id,
+            site_id=client.token.site_id,
+            peer=self.socket.peer,
+            subscriptions=tuple(sorted(client.topics)) if client.topics is not None else (LIVE_EVENT,),
+            state=subscription.state.value,
+            position=subscription.position,
+            unsent=self.socket.unsent,
+            token_expired=client.token.expires_at <= now,
+        )
 
     def position_gone(self, error: PositionGone) -> None:
         """What was to be delivered next is not kept any more: the client comes back and is told by "not recovered"."""

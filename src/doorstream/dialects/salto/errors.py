@@ -7,9 +7,11 @@ from starlette.responses import Response
 
 from doorstream.gateway import Refusal
 
-_CODES = {400: 1100, 401: 1500, 403: 2203}
+CODES = {400: 1100, 401: 1500, 403: 2203}
+"""The code that belongs to a status, where nothing more is known."""
+
 BAD_FILTER = 1102
-_OTHER = 2201
+OTHER = 2201
 
 
 class SaltoError(Exception):
@@ -31,7 +33,7 @@ def refusal(status: int, message: str) -> Refusal:
 
 
 def _body(status: int, message: str, code: int | None) -> bytes:
-    return msgspec.json.encode({"ErrorCode": code or _CODES.get(status, _OTHER), "Message": message})
+    return msgspec.json.encode({"ErrorCode": code or CODES.get(status, OTHER), "Message": message})
 
 
 def _headers(status: int) -> dict[str, str]:

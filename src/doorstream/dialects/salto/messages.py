@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from doorstream.directory import SiteView
-from doorstream.events import Event
+from doorstream.events import Event, Retention
 from doorstream.events.bodies import CloudNodeRef
 from doorstream.events.entities import CloudNode
 from doorstream.events.event import iso_utc
@@ -24,7 +24,7 @@ Hub = Literal["entries", "incidents"]
 TARGET = "ReceiveMessage"
 """The method of the client that every message of a hub calls (seed 003)."""
 
-RETENTION = 7_776_000
+RETENTION = Retention(7_776_000)
 """Seconds that the vendor keeps entries; it is in each of them (vendor-apis.md 4.4)."""
 
 START, END = "start", "end"
@@ -106,6 +106,35 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_node = msgspec.json.Decoder(CloudNodeRef | None).decode
 
 
+class EntryObject(msgspec.Struct, kw_only=True):
+    """An entry or incident, its keys in the order of the wire (vendor-apis.md 4.4); we have no values for some."""
+
+    id: str
+    event_category: str
+    event_detail: str | None
+    utc_date_time: str
+    local_date_time: str
+    site_id: str
+    site_customer_reference: str | None
+    lock_id: str | None
+    lock_mac_address: None = None
+    lock_customer_reference: str | None
+    user_id: str | None
+    user_first_name: str | None
+    user_last_name: str | None
+    user_alias: None = None
+    user_image_url: None = None
+    iq_id: str | None
+    iq_customer_reference: str | None
+    iq_mac_address: str | None
+    iq_revision: None = None
+    exit_requested: bool
+    access_by: str | None
+    access_detail: str | None
+    ttl_in_seconds: int
+    expiration_date_time: str
+
+
 class Shown(NamedTuple):
     """An entry or incident: which hub's, whose (the holder's id), and its JSON."""
 
@@ -116,10 +145,10 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """Turns events into entries and incidents. ``site`` looks a site up; ``retention`` in seconds."""
+    """Turns events into entries and incidents. ``site`` looks a site up."""
 
     site: Callable[[str], SiteView | None]
-    retention: int = RETENTION
+    retention: Retention = RETENTION
 
     def show(self, event: Event) -> Shown | None:
         """The entry or incident that the event is; None if it is neither."""
@@ -132,33 +161,43 @@ class Shapes:
         user_id = None if kind.is_rejection else _text(body.holderId)
         return Shown(kind.hub, user_id, _encode(self._object(event, kind, body, user_id)))
 
-    def _object(self, event: Event, kind: Kind, body: _Body, user_id: str | None) -> dict[str, Any]:
+    def _object(self, event: Event, kind: Kind, body: _Body, user_id: str | None) -> EntryObject:
         view = self.site(event.site_id)
         node = _cloud_node(event, body, view)
         name = view.site.name if view is not None and view.site is not None else None
-        expires = min(event.recorded + self.retention * 1000, _LONGEST_MS)
-        return {
-            "id": event.id,
-            "event_category": kind.category,
-            "event_detail": kind.detail,
-            "utc_date_time": iso_utc(event.occurred),
-            "local_date_time": local_time(event.occurred, _zone_of(node, view)),
-            "site_id": event.site_id,
-            "site_customer_reference": name,
-            **_lock(body, view),
-            **_user(user_id, body, view),
-            **_iq(node),
-            "exit_requested": kind.access_by == "inside_handle",
-            "access_by": _access_by(kind, body),
-            "access_detail": _text(body.cardNumber),
-            "ttl_in_seconds": self.retention,
-            "expiration_date_time": iso_utc(expires),
-        }
+        kept = round(self.retention.of(event.topic))
+        expires = min(event.recorded + kept * 1000, _LONGEST_MS)
+        lock_id, lock_name = _lock(body, view)
+        first_name, last_name = _user(user_id, body, view)
+        return EntryObject(
+            id=event.id,
+            event_category=kind.category,
+            event_detail=kind.detail,
+            utc_date_time=_utc_time(event.occurred),
+            local_date_time=local_time(event.occurred, _zone_of(node, view)),
+            site_id=event.site_id,
+            site_customer_reference=name,
+            lock_id=lock_id,
+            lock_customer_reference=lock_name,
+            user_id=user_id,
+            user_first_name=first_name,
+            user_last_name=last_name,
+            iq_id=node.id if node is not None else None,
+            iq_customer_reference=node.name if node is not None else None,
+            iq_mac_address=_serial(node),
+            exit_requested=kind.access_by == "inside_handle",
+            access_by=_access_by(kind, body),
+            access_detail=_text(body.cardNumber),
+            ttl_in_seconds=kept,
+            expiration_date_time=_utc_time(expires),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class SaltoEncoder:
     """How events are written for connections to one hub, for one user's or everybody's, in one encoding."""
+
+    dialect: ClassVar[str] = "salto"
 
     hub: Hub
     user_id: str | None
@@ -195,10 +234,19 @@ def receive_message(json: bytes, encoding: Encoding) -> bytes:
 def local_time(milliseconds: int, zone: tzinfo) -> str:
     """The time on the wall clock of a zone, without saying which (SAL-16)."""
     try:
-        moment = datetime.fromtimestamp(milliseconds // 1000, UTC).astimezone(zone).replace(tzinfo=None)
+        return f"{_second(milliseconds // 1000, zone)}.{milliseconds % 1000:03d}"
     except OverflowError:  # at the very ends of the calendar
         return iso_utc(milliseconds)[:-1]
-    return f"{moment.isoformat()}.{milliseconds % 1000:03d}"
+
+
+def _utc_time(milliseconds: int) -> str:
+    return f"{_second(milliseconds // 1000, UTC)}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int, zone: tzinfo) -> str:
+    """One second on a wall clock. Events come many a second when it matters what each costs."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone(zone).replace(tzinfo=None).isoformat()
 
 
 def _access_by(kind: Kind, body: _Body) -> str | None:
@@ -207,39 +255,35 @@ def _access_by(kind: Kind, body: _Body) -> str | None:
     return kind.access_by
 
 
-def _lock(body: _Body, view: SiteView | None) -> dict[str, Any]:
+def _lock(body: _Body, view: SiteView | None) -> tuple[str | None, str | None]:
+    """Id and name of the lock."""
     known = body.device if isinstance(body.device, dict) else {}
     lock_id = _text(body.deviceId) or _text(known.get("id"))
-    device = view.devices.get(lock_id) if view is not None and lock_id is not None else None
-    name = _text(known.get("name")) or (device.name if device is not None else None)
-    return {"lock_id": lock_id, "lock_mac_address": None, "lock_customer_reference": name}
+    name = _text(known.get("name"))
+    if name is None and view is not None and lock_id is not None:
+        device = view.devices.get(lock_id)
+        name = device.name if device is not None else None
+    return lock_id, name
 
 
-def _user(user_id: str | None, body: _Body, view: SiteView | None) -> dict[str, Any]:
-    holder = view.holders.get(user_id) if view is not None and user_id is not None else None
-    first, last = None, None
+def _user(user_id: str | None, body: _Body, view: SiteView | None) -> tuple[str | None, str | None]:
+    """First and last name of the user."""
+    if user_id is None:
+        return None, None
+    holder = view.holders.get(user_id) if view is not None else None
     if holder is not None:
-        first, last = holder.first_name, holder.last_name
-    elif user_id is not None and isinstance(body.holder, dict):
-        first, _, last = (_text(body.holder.get("name")) or "").partition(" ")
-    return {
-        "user_id": user_id,
-        "user_first_name": first,
-        "user_last_name": last,
-        "user_alias": None,
-        "user_image_url": None,
-    }
+        return holder.first_name, holder.last_name
+    if not isinstance(body.holder, dict):
+        return None, None
+    first, _, last = (_text(body.holder.get("name")) or "").partition(" ")
+    return first, last
 
 
-def _iq(node: CloudNode | CloudNodeRef | None) -> dict[str, Any]:
-    """The gateway, which PDK calls cloud node."""
-    serial = (node.serialNumber if isinstance(node, CloudNodeRef) else node.serial_number) if node else None
-    return {
-        "iq_id": node.id if node is not None else None,
-        "iq_customer_reference": node.name if node is not None else None,
-        "iq_mac_address": serial,
-        "iq_revision": None,
-    }
+def _serial(node: CloudNode | CloudNodeRef | None) -> str | None:
+    """The serial number of the gateway, which PDK calls cloud node."""
+    if node is None:
+        return None
+    return node.serialNumber if isinstance(node, CloudNodeRef) else node.serial_number
 
 
 def _cloud_node(event: Event, body: _Body, view: SiteView | None) -> CloudNode | CloudNodeRef | None:

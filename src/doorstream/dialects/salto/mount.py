@@ -38,7 +38,7 @@ def mount(app: FastAPI, parts: Parts, options: Options) -> None:
         tokens=tokens,
         alarms=parts.alarms,
         presence=parts.presence,
-        shapes=Shapes(directory.site, round(parts.retention)),
+        shapes=Shapes(directory.site, parts.retention),
         clock=parts.clock,
         close_at_expiry=options.close_at_expiry,
         drop_after=parts.drop_after,

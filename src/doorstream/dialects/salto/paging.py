@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from doorstream.dialects.salto.errors import BAD_FILTER, SaltoError
-from doorstream.history import Query
 
 MOST = 1000
 """Items of one page."""
@@ -27,8 +25,6 @@ _CONDITION = re.compile(
     r"\(?\s*(?:utc_date_time)\s+(ge|gt|le|lt|eq)\s+(?:DateTime)?'([^']{1,40})'\s*\)?", re.IGNORECASE
 )
 _AND = re.compile(r"\s+and\s+", re.IGNORECASE)
-
-_SEQUENCE_ORDER = " ORDER BY sequence DESC LIMIT ?"
 
 
 class Continuation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,25 +43,6 @@ class Span(NamedTuple):
 
     first: int | None = None
     last: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ByTime(Query):
-    """A query in the order of what happened, which late events of offline locks make another than the log's."""
-
-    is_descending: bool = True
-    behind: Continuation | None = None
-
-    def statement(self) -> tuple[str, list[Any]]:
-        """The SQL of this query and its parameters."""
-        sql, (*parameters, limit) = Query.statement(self)
-        direction, comparison = ("DESC", "<") if self.is_descending else ("ASC", ">")
-        condition = ""
-        if self.behind is not None:
-            condition = f" AND (occurred, sequence) {comparison} (?, ?)"
-            parameters += [self.behind.occurred, self.behind.sequence]
-        order = f"{condition} ORDER BY occurred {direction}, sequence {direction} LIMIT ?"
-        return sql.replace(_SEQUENCE_ORDER, order), [*parameters, limit]
 
 
 def top(query: Mapping[str, str]) -> int:
@@ -106,14 +83,15 @@ def span(query: Mapping[str, str]) -> Span:
     return Span(max(first, default=None), min(last, default=None))
 
 
-def continuation(text: str | None) -> Continuation | None:
-    """Read what a client brings back; raises SaltoError."""
+def continuation(text: str | None) -> tuple[int, int] | None:
+    """Read what a client brings back, as ``history.ByTime`` wants it; raises SaltoError."""
     if not text:
         return None
     try:
-        return msgspec.json.decode(text, type=Continuation)
+        behind = msgspec.json.decode(text, type=Continuation)
     except msgspec.DecodeError:
         raise SaltoError(400, "the continuation token is not one of ours") from None
+    return behind.occurred, behind.sequence
 
 
 def _milliseconds(text: str) -> int:

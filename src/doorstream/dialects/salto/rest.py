@@ -15,11 +15,11 @@ from doorstream.auth import FULL_ACCESS, AccessToken, InvalidToken
 from doorstream.dialects.salto import entities as shapes
 from doorstream.dialects.salto.errors import SaltoError
 from doorstream.dialects.salto.messages import KINDS, TOPICS, Hub, Shapes
-from doorstream.dialects.salto.paging import ByTime, Continuation, continuation, is_descending, skip, span, top
+from doorstream.dialects.salto.paging import Continuation, continuation, is_descending, skip, span, top
 from doorstream.dialects.salto.rights import SITE_USER, Member, Refused, member, sites_of
 from doorstream.dialects.salto.routes import TokenChecker
 from doorstream.directory import Directory
-from doorstream.history import Index
+from doorstream.history import ByTime, Index, Query
 from doorstream.log import LogUnavailable
 
 CONTINUATION = "CLP-Continuation-Token"
@@ -155,19 +155,19 @@ def _own(caller: Member) -> str | None:
     raise Refused(403, "the role at this site does not permit this")
 
 
-def _query(hub: Hub, site_id: str, user_id: str | None, request: Request) -> ByTime:
+def _query(hub: Hub, site_id: str, user_id: str | None, request: Request) -> Query:
     asked = request.query_params
     times = span(asked)
     topics = [topic for topic in TOPICS[hub] if user_id is None or not KINDS[topic].is_rejection]
-    return ByTime(
+    behind = continuation(request.headers.get(CONTINUATION))
+    return Query(
         site_id=site_id,
         limit=top(asked),
         topics=tuple(sorted(topics)),
         holder_id=user_id,
         occurred_from=times.first,
         occurred_to=times.last,
-        is_descending=is_descending(asked),
-        behind=continuation(request.headers.get(CONTINUATION)),
+        by_time=ByTime(is_descending=is_descending(asked), behind=behind),
     )
 
 

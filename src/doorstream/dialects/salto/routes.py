@@ -20,7 +20,7 @@ from doorstream.gateway import Gateway, Refusal
 from doorstream.gateway.deadlines import Deadlines
 from doorstream.gateway.signalr import Call, HubEndpoint, HubHandler, HubOptions, Negotiation, Ticket
 from doorstream.history import Index
-from doorstream.live import Alarm, Alarms, Interest, Presence, Subscription
+from doorstream.live import Alarm, Alarms, Description, Interest, Presence, Subscription
 from doorstream.live import Hub as LiveHub
 from doorstream.log import EventLog, LogUnavailable, PositionGone
 from doorstream.protocols.signalr import Completion, Invocation, StreamInvocation
@@ -116,11 +116,12 @@ class SaltoHub:
             if not is_stateful:
                 return ""
             start = await self._start(request, asked.site_id)
+            is_gone = start.is_gone or (start.after is not None and not await self._is_kept(start.after))
         except Refused as refused:
             return refusal(refused.status, str(refused))
         except LogUnavailable:
             return UNAVAILABLE
-        position = "" if start.is_gone else str(start.after or self.stream.hub.position)
+        position = "" if is_gone else str(start.after or self.stream.hub.position)
         ends = asked.token.expires_at if self.stream.close_at_expiry else 0.0
         return Begin(
             TABLE_VERSION, asked.token.subject, self.name, asked.site_id, asked.user_id or "", position, ends
@@ -182,11 +183,20 @@ class SaltoHub:
         position = known.position if known is not None else begin.position
         if stream.hub.sequence - position.sequence > FARTHEST:
             return Refusal(404)
-        try:
-            await stream.log.check(position)
-        except PositionGone:
+        if not await self._is_kept(position):
             return Refusal(404)
         return SaltoConnection(self, asked, Start(begin.position), ends)
+
+    async def _is_kept(self, position: Position) -> bool:
+        """Whether everything after a position is still there, in memory or in the log. Raises LogUnavailable."""
+        hub = self.stream.hub
+        if position.epoch == hub.epoch and hub.ring.base <= position.sequence <= hub.sequence:
+            return True
+        try:
+            await self.stream.log.check(position)
+        except PositionGone:
+            return False
+        return True
 
 
 class SaltoConnection(HubHandler):
@@ -260,6 +270,25 @@ class SaltoConnection(HubHandler):
             self.drop()
         else:
             self.close(allow_reconnect=True)
+
+    def describe(self) -> Description:
+        """What there is to say of it."""
+        token, stream = self._asked.token, self._hub.stream
+        subscription = self._subscription
+        own = self._asked.user_id
+        return Description(
+            dialect="salto",
+            transport=f"websocket, {self.encoding}",
+            client_id=token.client_id,
+            user_id=token.user_id,
+            site_id=self._asked.site_id,
+            peer=self.connection.peer,
+            subscriptions=(self._hub.name if own is None else f"{self._hub.name} of {own}",),
+            state=subscription.state.value if subscription is not None else "idle",
+            position=subscription.position if subscription is not None else None,
+            unsent=self.connection.unsent,
+            token_expired=token.expires_at <= stream.clock(),
+        )
 
     def position_gone(self, error: PositionGone) -> None:
         """What was to be delivered next is not kept any more."""
