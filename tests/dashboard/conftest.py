@@ -1,0 +1,31 @@
+"""The dashboard in a real browser: skipped where Chromium or the JavaScript packages are missing, but not in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+_TESTS = Path(__file__).parents[1]
+sys.path.append(str(_TESTS / "clients"))  # the browser that the tests of the clients drive
+
+from browser_program import chromium  # noqa: E402 - found by the line above
+
+_PACKAGES = (_TESTS / "clients/node/node_modules/playwright-core", _TESTS.parent / "ui/node_modules/axe-core")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose tools are missing."""
+    if Path(item.path).parent != Path(__file__).parent:
+        return
+    missing = []
+    if shutil.which("node") is None or not all(package.is_dir() for package in _PACKAGES):
+        missing.append("Node.js, or the packages of tests/clients/node and ui (make test installs them)")
+    if chromium() is None:
+        missing.append("Chromium (Debian's package chromium)")
+    if missing:
+        end = pytest.fail if os.environ.get("CI") else pytest.skip
+        end(f"missing: {' and '.join(missing)}")
