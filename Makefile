@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := tests/clients/node
 
-.PHONY: setup demo test check bench lock clean
+.PHONY: setup demo test check bench api lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is
@@ -27,6 +27,9 @@ check: $(VENV)/.development  ## Format, lint, types, layers
 
 bench: setup  ## Measure, beside the peers; writes BENCHMARKS.md
 	@$(BIN)/python bench/run.py $(ARGS)
+
+api: $(VENV)/.development  ## Write docs/api and docs/reference anew from the code
+	@$(BIN)/python docs/generate.py
 
 lock:  ## Renew requirements*.txt from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \

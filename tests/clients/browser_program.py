@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from node_client import FOLDER, NodeClient
 
+_START_PATIENCE = 60.0
 _END_PATIENCE = 10.0
 
 AnyClient = TypeVar("AnyClient", bound=NodeClient)
@@ -42,6 +43,7 @@ async def browser_client(make: type[AnyClient], driver: str, config: Mapping[str
         program = make(process)
         watching = asyncio.create_task(program.watch())
         try:
+            await program.tells("browser", patience=_START_PATIENCE)
             yield program
         finally:
             assert process.stdin is not None

@@ -1,4 +1,4 @@
-"""Tests with real clients: those that need Node are skipped without it, but in CI they fail."""
+"""Tests with real clients: those that need Node or a browser are skipped without it, but in CI they fail."""
 
 from __future__ import annotations
 
@@ -7,14 +7,24 @@ import shutil
 from pathlib import Path
 
 import pytest
+from browser_program import chromium
 
 _INSTALLED = Path(__file__).parent / "node/node_modules"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the markers known that only tests of this folder have."""
+    config.addinivalue_line("markers", "browser: needs Chromium, and what the marker node needs")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test marked ``node`` where Node or the clients are missing."""
-    if item.get_closest_marker("node") is None or (shutil.which("node") and _INSTALLED.is_dir()):
-        return
-    if os.environ.get("CI"):
-        pytest.fail("Node.js and the JavaScript clients are missing: make test installs the clients")
-    pytest.skip("Node.js or the JavaScript clients are missing")
+    """Skip a test whose markers name what is missing."""
+    marked = {marker.name for marker in item.iter_markers()}
+    missing = []
+    if marked & {"node", "browser"} and not (shutil.which("node") and _INSTALLED.is_dir()):
+        missing.append("Node.js or the JavaScript clients (make test installs the clients)")
+    if "browser" in marked and chromium() is None:
+        missing.append("Chromium (Debian's package chromium)")
+    if missing:
+        end = pytest.fail if os.environ.get("CI") else pytest.skip
+        end(f"missing: {' and '.join(missing)}")

@@ -35,7 +35,9 @@ class Program(NodeClient):
 
 
 @contextlib.asynccontextmanager
-async def hub_client(url: str, *, token: str | None = None, browser: bool = False, **config: Any) -> AsyncIterator[Program]:
+async def hub_client(
+    url: str, *, token: str | None = None, browser: bool = False, **config: Any
+) -> AsyncIterator[Program]:
     """Run ``node/hub_program.js``, which says what ``config`` holds, in Node or in a browser."""
     config = {"url": url, "token": token} | config
     if browser:

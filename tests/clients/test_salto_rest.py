@@ -76,10 +76,27 @@ async def test_sal_14_an_empty_page_with_a_token_goes_on(demo: Demo) -> None:
     assert (ids(page), page["continuation_token"]) == (["old"], None)
 
 
-async def other_client_token(demo: Demo, client: dict[str, Any], role: str) -> str:
-    """A token for a user through another client than the demo's."""
-    user = account(demo, role)
-    form = {"grant_type": "password", "username": user["username"], "password": user["password"]}
+@pytest.mark.parametrize(("top", "expected"), [("", 100), ("$top=1000", 1000), ("$top=5000", 1000)])
+async def test_a_page_holds_up_to_a_thousand(demo: Demo, top: str, expected: int) -> None:
+    """More is cut, not refused: the continuation token brings the rest."""
+    site = await demo.api.create_site(name="Tower House")
+    for start in (0, 600):
+        await demo.api.ingest(site, *[event(f"{start + number}", start + number) for number in range(600)])
+    client = await demo.api.create_client(name="app", scopes=["events:read"], sites="all")
+    token = await other_client_token(demo, client)
+    status, page = await rest(demo, f"/v1.1/sites/{site}/entries?{top}", token)
+    assert (status, ids(page)) == (200, [f"{number}" for number in range(1199, 1199 - expected, -1)])
+    behind = {"CLP-Continuation-Token": page["continuation_token"]}
+    _, page = await rest(demo, f"/v1.1/sites/{site}/entries?{top}", token, **behind)
+    assert ids(page)[0] == f"{1199 - expected}"
+
+
+async def other_client_token(demo: Demo, client: dict[str, Any], role: str | None = None) -> str:
+    """A token through another client than the demo's, for a user, or (None) for the client by itself."""
+    form = {"grant_type": "client_credentials", "scope": "user_api.full_access"}
+    if role is not None:
+        user = account(demo, role)
+        form = {"grant_type": "password", "username": user["username"], "password": user["password"]}
     form |= {"client_id": client["id"], "client_secret": client["secret"]}
     async with (
         aiohttp.ClientSession() as session,
@@ -132,6 +149,14 @@ async def test_bad_queries(demo: Demo, query: str, code: int) -> None:
 async def test_continuation_tokens_that_are_not_ours(demo: Demo, token: str) -> None:
     status, error = await entries(demo, **{"CLP-Continuation-Token": token})
     assert (status, error["ErrorCode"]) == (400, 1100)
+
+
+@pytest.mark.parametrize("far", [10**30, -(10**30)])
+async def test_a_continuation_token_that_no_database_holds(demo: Demo, far: int) -> None:
+    """It is behind everything, or before; it once was a fault of the server."""
+    token = f'{{"occurred":{far},"sequence":{far}}}'
+    status, page = await entries(demo, "$top=1", **{"CLP-Continuation-Token": token})
+    assert (status, len(page["items"])) == (200, 1 if far > 0 else 0)
 
 
 async def test_incidents_are_a_list_of_their_own(demo: Demo) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from doorstream.events import Retention
 from doorstream.log import Connection, DuplicateId, EventLog, LogUnavailable
 from doorstream.testing import SITE, NatsServer, nats_server, until
 
@@ -79,7 +80,7 @@ async def followed_log(server: NatsServer) -> AsyncIterator[tuple[Connection, Ev
     """A log with a tail that collects (sequence, id)."""
     connection = Connection()
     await connection.open(server.url)
-    log = EventLog(connection, retention=86_400)
+    log = EventLog(connection, Retention(86_400))
     await log.open()
     got: list[tuple[int, str]] = []
     tail = log.tail(lambda found: got.append((found.sequence, found.id)))

@@ -80,6 +80,10 @@ async def user_add(  # noqa: PLR0913 - one parameter for each option
 
     Parameters
     ----------
+    username:
+        With which the user signs in.
+    name:
+        The user's name, as others see it; the user name if it is not given.
     role:
         A role at a site, as SITE_ID=ROLE with site_admin, site_super_user or site_user. May be repeated.
     holder:
@@ -131,7 +135,7 @@ async def token(
     async with server.open() as remote:
         site_id = await remote.only_site(site)
         granted = await remote.call("POST", f"/api/sites/{site_id}/tokens", json={"kind": kind})
-    print(granted["token"])  # noqa: T201 - this is what was asked for
+    print(granted["token"])
 
 
 def _pairs(texts: list[str] | None) -> dict[str, str]:
@@ -147,7 +151,7 @@ def _pairs(texts: list[str] | None) -> dict[str, str]:
 def _print_pairs(pairs: dict[str, str], note: str = "") -> None:
     width = max(map(len, pairs))
     for key, value in pairs.items():
-        print(f"{key:<{width}}  {value}")  # noqa: T201 - this is what was asked for
+        print(f"{key:<{width}}  {value}")
     if note:
         Console(stderr=True).print(note, style="dim")
 

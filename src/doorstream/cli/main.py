@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import cyclopts
+from cyclopts import Parameter
+from cyclopts.config import Env, Toml
 
 from doorstream import __version__
-from doorstream.cli import credentials, ingest, serve, simulate, tail
+from doorstream.cli import check, credentials, driver, ingest, operations, serve, simulate, tail, webhook
 from doorstream.cli.errors import CommandError
 
 app = cyclopts.App(
@@ -26,16 +29,50 @@ app.command(tail.tail)
 app.command(credentials.client)
 app.command(credentials.user)
 app.command(credentials.token)
+app.command(webhook.webhook)
+app.command(driver.driver)
+app.command(check.check)
+app.command(operations.backup)
+app.command(operations.restore)
+app.command(operations.index)
+
+
+_CONFIGURABLE = ("serve", "demo", "check")
+
+
+@app.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Path | None = None,
+) -> Any:
+    """Run a command.
+
+    Parameters
+    ----------
+    config:
+        A TOML file with options of ``serve`` or ``demo``; docs/doorstream.toml has all of them. What stands on the
+        command line counts more, then environment variables such as DOORSTREAM_PORT, then this file.
+    """
+    if tokens and tokens[0] in _CONFIGURABLE:
+        sources: list[Any] = [Env("DOORSTREAM_", command=False)]
+        if config is not None:
+            if not config.is_file():
+                raise CommandError(f"--config: there is no file {config}", status=2)
+            sources.append(Toml(config, use_commands_as_keys=False))
+        app[tokens[0]].config = tuple(sources)
+    elif config is not None and tokens:
+        raise CommandError("--config is for serve, demo and check", status=2)
+    return app(tokens, result_action="return_value")
 
 
 def main() -> None:
     """Run the command that was asked for; ends the process with its exit status."""
     try:
-        result = app(result_action="return_value")
+        result = app.meta(result_action="return_value")
         if isinstance(result, Coroutine):
             _run(result)
     except CommandError as error:
-        print(f"doorstream: {error}", file=sys.stderr)  # noqa: T201 - this is a terminal
+        print(f"doorstream: {error}", file=sys.stderr)
         sys.exit(error.status)
     except KeyboardInterrupt:
         sys.exit(130)

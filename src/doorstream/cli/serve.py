@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,17 +13,20 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from doorstream.auth import ExternalIssuer
+from doorstream.auth import ExternalIssuer, SignInCode
 from doorstream.cli.errors import CommandError
+from doorstream.events import Retention
+from doorstream.gateway.proxies import TrustedProxies
 from doorstream.log import StartError
 from doorstream.server import logs
 from doorstream.server.control import Started
-from doorstream.server.demo import Credentials
-from doorstream.server.settings import DAY, DemoSettings, Settings
+from doorstream.server.demo import Credentials, client_id
+from doorstream.server.settings import DAY, DemoSettings, Settings, SignInLink
 from doorstream.server.supervisor import Supervisor
 
 CLIENT_FILE = "client.json"
 DEMO_DIRECTORY = Path(".doorstream-demo")
+SERVE_DIRECTORY = Path("doorstream-data")
 
 _NotNegative = Annotated[float, Parameter(validator=Number(gte=0))]
 
@@ -38,13 +42,23 @@ class Listen:
     data_dir: Path | None = None
     "Where the log and the index are kept."
     nats_url: Annotated[str | None, Parameter(env_var="DOORSTREAM_NATS_URL")] = None
-    "Use this NATS server or cluster instead of the embedded one."
+    "Use this NATS server or cluster instead of the embedded one; several addresses with commas between them."
+    nats_replicas: Annotated[int | None, Parameter(validator=Number(gte=1, lte=5))] = None
+    "On how many servers of a NATS cluster everything is kept; by default what is new goes to three of a cluster."
     public_url: str | None = None
     "The address that clients use, if it is not host and port."
+    tls_cert: Path | None = None
+    "The server's certificate and its chain, as a PEM file: speak TLS only."
+    tls_key: Path | None = None
+    "The certificate's key, as a PEM file."
+    trusted_proxies: tuple[str, ...] = ()
+    "Addresses or networks of proxies, as in 10.0.0.0/8, whose X-Forwarded headers count."
     system_token_ttl: Annotated[float, Parameter(validator=Number(gt=0))] = 300.0
     "Seconds for which a PDK system token is valid."
     workers: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 1
     "Worker processes. With more than one, Socket.IO clients have to use WebSocket only."
+    background: bool = True
+    "Deliver webhooks and run driver modules here. Of several nodes on one NATS exactly one may."
     pdk_rate_limits: bool = True
     "Limit PDK's REST and token routes as the vendor does."
     salto_token_ttl: Annotated[float, Parameter(validator=Number(gt=0))] = 3600.0
@@ -61,6 +75,16 @@ class Listen:
     "Seconds between Engine.IO's pings."
     ping_timeout: Annotated[float, Parameter(validator=Number(gt=0))] = 20.0
     "Seconds for which their answer is waited for."
+    webhook_allow: tuple[str, ...] = ()
+    "Networks that webhooks may reach although they are not public, as in 192.168.10.0/24."
+    webhook_require_https: bool = True
+    "Let webhooks go to https addresses only."
+    webhook_ledger_days: Annotated[float, Parameter(validator=Number(gte=7))] = 30.0
+    "Days for which attempts to deliver are kept."
+    webhook_proxy: str | None = None
+    "A forward proxy for webhooks, as http://host:port."
+    drivers_dir: Path | None = None
+    "A folder with drivers of your own; a file that changes is loaded anew."
     log_json: bool = False
     "Log as JSON lines."
 
@@ -73,6 +97,7 @@ async def serve(  # noqa: PLR0913 - one parameter for each option
     *,
     import_file: Annotated[Path | None, Parameter(name="--import")] = None,
     retention_days: Annotated[float, Parameter(validator=Number(gt=0))] = 90.0,
+    retain: dict[str, float] | None = None,
     log_max_bytes: int = -1,
     min_free: int | None = None,
     salto_issuer: str | None = None,
@@ -89,6 +114,9 @@ async def serve(  # noqa: PLR0913 - one parameter for each option
         A TOML file of sites, devices, holders, users and clients that are to exist.
     retention_days:
         Days for which events are kept.
+    retain:
+        Days for a class of topics that is kept shorter or longer, as in ``--retain.alarm 365``. The classes are
+        access, alarm, door, own and system.
     log_max_bytes:
         The size of the whole log, of which the oldest events leave first; -1 for no limit.
     min_free:
@@ -102,18 +130,18 @@ async def serve(  # noqa: PLR0913 - one parameter for each option
     """
     settings = _settings(
         listen,
-        Path("doorstream-data"),
+        SERVE_DIRECTORY,
         import_file=import_file,
-        retention=retention_days * DAY,
+        retention=_retention(retention_days, retain or {}),
         log_max_bytes=log_max_bytes,
         min_free=min_free,
         salto_identity=_external_identity(salto_issuer, salto_audience, salto_jwks_url),
     )
 
     def started(url: str, word: Started) -> None:
-        print(f"doorstream listens on {url}", flush=True)  # noqa: T201 - this is a terminal
+        print(f"doorstream listens on {url}", flush=True)
         if word.admin_key is not None:
-            print(f"administrator's API key, shown only now: {word.admin_key}", flush=True)  # noqa: T201 - as above
+            print(f"administrator's API key, shown only now: {word.admin_key}", flush=True)
 
     await _supervise(Supervisor(settings, started))
 
@@ -145,6 +173,7 @@ async def demo(  # noqa: PLR0913 - one parameter for each option
     as_json:
         Print addresses and credentials as one JSON object, as the first line.
     """
+    code = SignInCode.make(client_id("admin"), time.time())
     settings = _settings(
         listen,
         DEMO_DIRECTORY,
@@ -154,29 +183,37 @@ async def demo(  # noqa: PLR0913 - one parameter for each option
             drop_connections_every=drop_connections_every,
             duplicate_rate=duplicate_rate,
             delay=delay,
+            sign_in=SignInLink(hash=code.hash, expires_at=code.expires_at),
         ),
     )
 
     def started(url: str, _word: Started) -> None:
         credentials = Credentials.derive(seed, url)
         _write_client_file(settings.data_dir, url, credentials.admin_key)
-        text = json.dumps(credentials.as_json()) if as_json else credentials.as_text()
-        print(text, flush=True)  # noqa: T201 - this is a terminal
+        link = f"{url}/#/sign-in/{code.text}"
+        text = json.dumps(credentials.as_json(link)) if as_json else credentials.as_text(link)
+        print(text, flush=True)
 
     await _supervise(Supervisor(settings, started))
 
 
 def _settings(listen: Listen, data_dir: Path, **more: object) -> Settings:
-    _warn_of_address(listen)
+    _check_address(listen)
     return Settings(
         host=listen.host,
         port=listen.port,
         data_dir=(listen.data_dir or data_dir).absolute(),
         nats_url=listen.nats_url,
+        nats_replicas=listen.nats_replicas,
         public_url=listen.public_url,
+        tls_cert=listen.tls_cert.absolute() if listen.tls_cert is not None else None,
+        tls_key=listen.tls_key.absolute() if listen.tls_key is not None else None,
+        trusted_proxies=networks(listen.trusted_proxies),
         system_token_ttl=listen.system_token_ttl,
         workers=listen.workers,
+        background=listen.background,
         pdk_rate_limits=listen.pdk_rate_limits,
+        drivers_dir=listen.drivers_dir.absolute() if listen.drivers_dir is not None else None,
         salto_token_ttl=listen.salto_token_ttl,
         max_message=listen.max_message,
         max_unsent=listen.max_unsent,
@@ -184,9 +221,20 @@ def _settings(listen: Listen, data_dir: Path, **more: object) -> Settings:
         ping_interval=listen.ping_interval,
         ping_timeout=listen.ping_timeout,
         salto_close_at_expiry=listen.salto_close_at_expiry,
+        webhook_allow=listen.webhook_allow,
+        webhook_require_https=listen.webhook_require_https,
+        webhook_ledger_age=listen.webhook_ledger_days * DAY,
+        webhook_proxy=listen.webhook_proxy,
         log_json=listen.log_json,
         **more,  # type: ignore[arg-type]
     )
+
+
+def _retention(days: float, by_class: dict[str, float]) -> Retention:
+    try:
+        return Retention(days * DAY, {name: each * DAY for name, each in by_class.items()})
+    except ValueError as error:
+        raise CommandError(f"--retain: {error}", status=2) from None
 
 
 def _external_identity(issuer: str | None, audience: str, jwks_url: str | None) -> ExternalIssuer | None:
@@ -200,13 +248,27 @@ def _external_identity(issuer: str | None, audience: str, jwks_url: str | None) 
         raise CommandError(f"--salto-jwks-url: {error}", status=2) from None
 
 
-def _warn_of_address(listen: Listen) -> None:
-    """Tokens and discovery name the address that clients use; nobody can use a wildcard."""
+def _check_address(listen: Listen) -> None:
+    """Tokens and discovery name the address that clients use; nobody can use a wildcard. Raises CommandError."""
+    if (listen.tls_cert is None) != (listen.tls_key is None):
+        raise CommandError("--tls-cert and --tls-key belong together", status=2)
+    if listen.trusted_proxies and listen.public_url is None:
+        raise CommandError("--trusted-proxies needs --public-url: clients use the proxy's address", status=2)
     if listen.host in ("0.0.0.0", "::") and listen.public_url is None:  # noqa: S104 - compared, not bound
-        print(  # noqa: T201 - this is a terminal
+        print(
             "doorstream: give --public-url: clients on other machines cannot use the address made from --host",
             file=sys.stderr,
         )
+
+
+def networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Proxies as they were given, in any mixture of repeated options and commas; raises CommandError."""
+    found = tuple(part for text in texts for part in text.replace(",", " ").split())
+    try:
+        TrustedProxies(found)
+    except ValueError as error:
+        raise CommandError(f"--trusted-proxies: {error}", status=2) from None
+    return found
 
 
 async def _supervise(supervisor: Supervisor) -> None:

@@ -63,7 +63,7 @@ async def tail(
                 async for name, data in follower.events():
                     _show(console, name, data, as_json=as_json)
             except (aiohttp.ClientError, _AwayError):
-                print("doorstream: the server is away; trying again", file=sys.stderr)  # noqa: T201 - a terminal
+                print("doorstream: the server is away; trying again", file=sys.stderr)
             await asyncio.sleep(_RETRY)
 
 
@@ -114,7 +114,7 @@ def _show(console: Console, name: str, data: str, *, as_json: bool) -> None:
     event = json.loads(data)
     if as_json:
         text = data if name != "gap" else json.dumps({"gap": event})
-        print(text, flush=True)  # noqa: T201 - this is what was asked for
+        print(text, flush=True)
         return
     if name == "gap":
         raise CommandError(f"events are missing: the log continues after {event['first']}")

@@ -12,11 +12,11 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 from starlette.requests import ClientDisconnect
-from starlette.responses import RedirectResponse
 
 from doorstream import __version__
 from doorstream.auth import Hashes, api_key, hash_secret, new_generation, new_secret
-from doorstream.dialects import pdk, salto
+from doorstream.dashboard import dashboard_routes
+from doorstream.dialects import parakey, pdk, placeos, salto
 from doorstream.dialects.parts import Parts
 from doorstream.dialects.pdk.limits import UNLIMITED, Limits
 from doorstream.directory import SYSTEM, AlreadyExists, Directory, InvalidEntity
@@ -31,14 +31,19 @@ from doorstream.server import demo
 from doorstream.server.api import documentation, problems
 from doorstream.server.api.access import Access
 from doorstream.server.api.clients import clients_router
+from doorstream.server.api.connections import connections_router
 from doorstream.server.api.events import events_router
+from doorstream.server.api.operations import operations_router
 from doorstream.server.api.owned import owned_router
 from doorstream.server.api.problems import Problem
+from doorstream.server.api.session import session_router
 from doorstream.server.api.sites import sites_router
 from doorstream.server.api.stream import stream_router
 from doorstream.server.api.users import members_router, users_router
+from doorstream.server.api.webhooks import webhooks_router
 from doorstream.server.control import Orders
 from doorstream.server.identity import identity_router
+from doorstream.server.metrics import add_metrics
 from doorstream.server.services import Services
 from doorstream.server.settings import DemoSettings, Settings
 
@@ -85,7 +90,14 @@ class Serving:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, orders: Orders, gateway: Gateway, on_log_stuck: Callable[[], None]) -> AsyncIterator[Serving]:
+    async def open(
+        cls,
+        orders: Orders,
+        gateway: Gateway,
+        *,
+        on_log_stuck: Callable[[], None],
+        on_log_replaced: Callable[[], None],
+    ) -> AsyncIterator[Serving]:
         """Open the services and put the application together; raises StartError or LogError."""
         async with contextlib.AsyncExitStack() as exits:
             settings = orders.settings
@@ -93,6 +105,7 @@ class Serving:
                 Services.open(settings, orders.nats_url, gateway, number=orders.number)
             )
             services.log_connection.on_stuck(on_log_stuck)
+            services.log.on_replaced(on_log_replaced)
             is_new = not services.directory.clients
             if settings.import_file is not None:
                 await _import(services, settings.import_file)
@@ -106,12 +119,14 @@ class Serving:
 def compose(services: Services) -> FastAPI:
     """The application of opened services."""
     app = FastAPIOffline(title="doorstream", version=__version__, redoc_url=None, static_url="/docs/static")
-    documentation.describe(app)
     problems.install(app)
     app.add_exception_handler(ClientDisconnect, _nobody_listens)
     _add_own(app, services)
     _add_dialects(app, services)
     _add_health(app, services)
+    add_metrics(app, services)
+    app.router.routes.extend(dashboard_routes())
+    documentation.describe(app)
     return app
 
 
@@ -125,12 +140,16 @@ def _add_own(app: FastAPI, services: Services) -> None:
     access = Access(directory, services.auth, services.clock)
     for router in (
         events_router(services, access),
+        operations_router(services, access),
         stream_router(services, access),
         sites_router(directory, access),
         owned_router(directory, access),
         members_router(directory, access),
         users_router(directory, access),
         clients_router(directory, access),
+        webhooks_router(directory, access, services.webhooks),
+        session_router(services.auth, access),
+        connections_router(services.presence, services.hub, access, worker=services.number),
     ):
         app.include_router(router)
 
@@ -146,6 +165,8 @@ def _add_dialects(app: FastAPI, services: Services) -> None:
     salto.mount(
         app, parts, salto.Options(identity=settings.salto_identity, close_at_expiry=settings.salto_close_at_expiry)
     )
+    parakey.mount(app, parts, parakey.Options())
+    placeos.mount(app, parts, placeos.Options(origins=settings.allowed_origins))
 
 
 def parts_of(services: Services) -> Parts:
@@ -162,6 +183,8 @@ def parts_of(services: Services) -> Parts:
         ingest=services.ingest,
         alarms=services.alarms,
         presence=services.presence,
+        drivers=services.drivers,
+        webhooks=services.webhooks,
         clock=services.clock,
         kept=services.kept,
         retention=settings.retention,
@@ -177,10 +200,6 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
 
 
 def _add_health(app: FastAPI, services: Services) -> None:
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("/docs")
-
     @app.get("/healthz", tags=["operations"], summary="Whether the process answers")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
@@ -191,7 +210,7 @@ def _add_health(app: FastAPI, services: Services) -> None:
         extent = await services.log.extent()
         return {
             "status": "ready",
-            "durability": "fsync" if services.settings.nats_url is None else "unknown",
+            "durability": services.durability,
             "epoch": services.log.epoch,
             "log": {"first": extent.first, "last": extent.last},
             "index": {"applied": services.index.applied},
@@ -232,9 +251,14 @@ async def _open_demo(
     """Make the building exist, and have one of the workers play its story."""
     credentials = demo.Credentials.derive(settings.seed, services.settings.public_url or "")
     await demo.prepare(services.directory, services.auth, credentials)
+    if settings.sign_in is not None:
+        await services.auth.codes.keep(demo.client_id("admin"), settings.sign_in.hash, settings.sign_in.expires_at)
     if settings.rate and is_first:
-        story = demo.play_story(settings, credentials.building, services.directory, services.ingest)
-        player = asyncio.create_task(story, name="simulated building")
+        building = credentials.building
+        story = demo.make_story(settings, building)
+        services.drivers.stories[building.site.id] = story  # commands to its doors are part of it
+        playing = demo.play_story(story, building, services.directory, services.ingest)
+        player = asyncio.create_task(playing, name="simulated building")
         exits.push_async_callback(_end, player)
 
 

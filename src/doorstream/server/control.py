@@ -6,6 +6,7 @@ The pair is also the worker's lifeline: when the parent is gone the worker reads
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from typing import Any
 
@@ -41,7 +42,11 @@ class LogStuck(msgspec.Struct, tag="log-stuck"):
     """From the worker: the embedded nats-server is there but does not answer; restart it."""
 
 
-Word = Orders | Started | Failed | LogStuck
+class RenewCertificate(msgspec.Struct, tag="renew-certificate"):
+    """From the parent: the files of the certificate were replaced; use them for connections from now on."""
+
+
+Word = Orders | Started | Failed | LogStuck | RenewCertificate
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -77,6 +82,12 @@ class Control:
         except (ConnectionError, ValueError):
             return None
         return _decode(line) if line else None
+
+    async def finish(self) -> None:
+        """Hang up when what was said has been sent."""
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
 
     def close(self) -> None:
         """Hang up."""

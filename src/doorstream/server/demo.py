@@ -7,7 +7,8 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from doorstream.auth import Auth, api_key, hash_secret
@@ -28,6 +29,7 @@ from doorstream.events.entities import (
     User,
 )
 from doorstream.events.entities import Holder as HolderEntity
+from doorstream.events.event import iso_utc
 from doorstream.ingest import Ingest
 from doorstream.log import LogUnavailable, StorageFull
 from doorstream.server.settings import DemoSettings
@@ -73,14 +75,14 @@ class Credentials:
         """What tells credentials of one seed from those of another."""
         return self.secret("generation")[:16]
 
-    def as_json(self) -> dict[str, Any]:
-        """What ``demo --json`` prints: other tools rely on its form."""
+    def as_json(self, sign_in: str | None = None) -> dict[str, Any]:
+        """What ``demo --json`` prints: other tools rely on its form. ``sign_in`` is the one-time link."""
         site_id = self.building.site.id
         users = {role: self._user(role, holder) for role, holder in zip(_ROLES, self.building.holders, strict=False)}
         return {
             "url": self.url,
             "site_id": site_id,
-            "admin": {"api_key": self.admin_key},
+            "admin": {"api_key": self.admin_key} | ({} if sign_in is None else {"sign_in": sign_in}),
             "pdk": {"client_id": client_id("pdk"), "client_secret": self.secret("pdk"), "system_id": site_id},
             "placeos": {"api_key": self._key("placeos"), "system_id": f"sys-{site_id}"},
             "parakey": {"access_token": self._key("parakey"), "domain_id": site_id},
@@ -93,11 +95,14 @@ class Credentials:
             },
         }
 
-    def as_text(self) -> str:
+    def as_text(self, sign_in: str | None = None) -> str:
         """The same for people."""
         site = self.building.site
+        note = "" if sign_in is None else "\n                 (this link signs you in once, within 15 minutes)"
         return f"""
   doorstream demo: {site.name}, {len(self.building.devices)} doors, {len(self.building.holders)} people
+
+  Dashboard      {sign_in or self.url}{note}
 
   API            {self.url}/docs
   site           {site.id}
@@ -155,6 +160,7 @@ def building_entities(building: Building, created: str) -> list[Entity]:
         name=building.site.name,
         timezone=building.site.timezone,
         locale=building.site.locale,
+        simulated=True,
         created=created,
     )
     holders = [_holder(building, holder, created) for holder in building.holders]
@@ -178,14 +184,20 @@ def _unless_there(entity: Entity) -> Wanted:
     def update(old: Entity | None) -> Entity:
         if isinstance(entity, Client | User) and isinstance(old, Client | User):
             return old if old.generation == entity.generation else entity
+        if isinstance(entity, Site) and isinstance(old, Site):
+            return replace(old, simulated=True)  # of a demo that knew no simulated sites yet
         return old or entity
 
     return Wanted(key_of(entity), update)
 
 
-async def play_story(settings: DemoSettings, building: Building, directory: Directory, ingest: Ingest) -> None:
+def make_story(settings: DemoSettings, building: Building) -> Story:
+    """The story of the building, which begins now."""
+    return Story(building, settings.seed, settings.rate, started_ms=int(time.time() * 1000))
+
+
+async def play_story(story: Story, building: Building, directory: Directory, ingest: Ingest) -> None:
     """Play the story of the building until cancelled."""
-    story = Story(building, settings.seed, settings.rate, started_ms=int(time.time() * 1000))
 
     async def put(events: Sequence[dict[str, Any]]) -> None:
         site = directory.site(building.site.id)
@@ -235,11 +247,19 @@ def _equipment(building: Building, created: str) -> list[Entity]:
             port=device.port,
             dwell=round(device.dwell * _TENTHS),
             prop_delay=round(device.prop_delay * _TENTHS),
-            created=created,
+            created=_later(created, place),  # so that the first door is the first module
         )
-        for device in building.devices
+        for place, device in enumerate(building.devices)
     ]
     return [*nodes, *connections, *devices]
+
+
+def _later(created: str, milliseconds: int) -> str:
+    """A time that many milliseconds after another; what is no time stays as it is."""
+    if not created:
+        return created
+    moment = datetime.fromisoformat(created)
+    return iso_utc(round(moment.timestamp() * 1000) + milliseconds)
 
 
 def _holder(building: Building, holder: Holder, created: str) -> HolderEntity:

@@ -14,6 +14,7 @@ import structlog
 
 from doorstream.auth import Auth
 from doorstream.directory import Directory, uuid7
+from doorstream.drivers import Drivers, Options
 from doorstream.events import Event
 from doorstream.events.bodies import ConnectionBody
 from doorstream.gateway import Gateway
@@ -24,6 +25,7 @@ from doorstream.live import Alarms, Hub, Presence
 from doorstream.live.faults import DeliveryFaults
 from doorstream.log import Connection, EventLog, LogError, LogUnavailable, StartError
 from doorstream.server.settings import DAY, Settings
+from doorstream.server.webhooks import open_webhooks
 
 _logger = structlog.get_logger(__name__)
 _decode_serial = msgspec.json.Decoder(ConnectionBody).decode
@@ -37,6 +39,7 @@ def index_file(number: int) -> str:
 _WARM = 10_000
 """Events that are read into the ring at the start, so that a storm of returning clients costs no reads of the log."""
 
+_COPIES = 3
 _EXTENT_EVERY = 30.0
 _KEYS_EVERY = 3600.0
 _KEY_AGE = 90 * DAY
@@ -50,14 +53,16 @@ class Services:
 
     def __init__(self, settings: Settings, gateway: Gateway, number: int, clock: Callable[[], float]) -> None:
         self.settings = settings
+        self.number = number
         self._index_path = settings.data_dir / index_file(number)
         self.gateway = gateway
         self.clock = clock
         self.alarms = Alarms(clock)
         self.presence = Presence()
-        self.log_connection = Connection()
-        self.log = EventLog(self.log_connection, retention=settings.retention, max_bytes=settings.log_max_bytes)
+        self.log_connection = Connection(replicas=settings.nats_replicas)
+        self.log = EventLog(self.log_connection, settings.retention, max_bytes=settings.log_max_bytes)
         self.directory = Directory(self.log_connection, clock=clock)
+        self._listeners: list[Callable[[Event], None]] = []
         self._first_kept = 0
 
     @classmethod
@@ -90,9 +95,9 @@ class Services:
             system_token_ttl=self.settings.system_token_ttl,
             access_token_ttl=self.settings.salto_token_ttl,
         )
-        await self.auth.open(self.clock())
+        await self.auth.open(self.clock(), allowed_origins=self.settings.allowed_origins)
         recorded = await self._open_hub(exits)
-        self.index = Index(self._index_path, recorded, self.log)
+        self.index = Index(self._index_path, recorded, self.log, self.clock)
         try:
             await self.index.start()
         except sqlite3.Error as error:
@@ -104,6 +109,26 @@ class Services:
             self._note_status(event)
         self.directory.on_change(self._rights_changed)
         self.directory.start_telling(self._tell)
+        self.webhooks = await exits.enter_async_context(open_webhooks(self, recorded))
+        await self._open_drivers(exits)
+
+    def listen(self, receive: Callable[[Event], None]) -> None:
+        """Have ``receive`` called with every event from now on, once and in order; it must not block nor raise."""
+        self._listeners.append(receive)
+
+    async def _open_drivers(self, exits: contextlib.AsyncExitStack) -> None:
+        """Open the modules, which run in the first worker."""
+        options = Options(
+            is_host=self.is_background,
+            drivers_dir=self.settings.drivers_dir,
+            stuck_file=self.settings.data_dir / "stuck-module.json",
+            clock=self.clock,
+        )
+        drivers = Drivers(self.log_connection, self.directory, self.ingest, self.index, options)
+        self.drivers = drivers
+        self.listen(drivers.receive)
+        exits.push_async_callback(drivers.close)
+        await drivers.open()
 
     async def _tell(self, site_id: str, event: dict[str, Any]) -> None:
         """Put an event of the directory's own in; for a site that is gone nobody is left to be told."""
@@ -114,6 +139,20 @@ class Services:
     def _rights_changed(self, kind: str, *_: object) -> None:
         if kind in _RIGHTS:
             self.presence.recheck_soon()
+
+    @property
+    def is_background(self) -> bool:
+        """Whether what must run once runs here: webhook deliveries and driver modules."""
+        return self.settings.background and self.number == 0
+
+    @property
+    def durability(self) -> str:
+        """What an acknowledgement means: ``fsync`` (on this machine's disk), ``replicated`` (three copies in a cluster)
+        or ``unknown`` (a NATS of somebody else's, which does not tell how it syncs).
+        """  # noqa: D205 - a list of values, not a summary
+        if self.settings.nats_url is None:
+            return "fsync"
+        return "replicated" if self.log.replicas >= _COPIES else "unknown"
 
     def kept(self) -> tuple[int, int]:
         """The first sequence that is kept and the last that was handed out: a client goes on between them."""
@@ -135,6 +174,8 @@ class Services:
             if event.topic in _STATUS:
                 self._note_status(event)
             recorded.publish(event)
+            for listener in self._listeners:
+                listener(event)
             if deliver is not None:
                 deliver(event)
 
@@ -173,7 +214,7 @@ class Services:
         while True:
             await asyncio.sleep(_KEYS_EVERY)
             with contextlib.suppress(LogError):
-                await self.auth.keys.maintain(self.clock(), max_age=_KEY_AGE, keep=self.settings.retention)
+                await self.auth.keys.maintain(self.clock(), max_age=_KEY_AGE, keep=self.settings.retention.longest)
 
     async def _watch_extent(self) -> None:
         while True:

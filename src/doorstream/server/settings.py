@@ -7,8 +7,16 @@ from pathlib import Path
 import msgspec
 
 from doorstream.auth import ACCESS_TTL, ExternalIssuer
+from doorstream.events import Retention
 
 DAY = 86_400.0
+
+
+class SignInLink(msgspec.Struct, frozen=True, kw_only=True):
+    """The one-time link that the demo prints, as it is kept: the hash of its code, and its end in unix seconds."""
+
+    hash: str
+    expires_at: float
 
 
 class DemoSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +32,8 @@ class DemoSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The share of events that are delivered twice, 0 to 1."""
     delay: float = 0.0
     """Deliver every event that much later."""
+    sign_in: SignInLink | None = None
+    """Lets whoever has its code into the dashboard, once."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,11 +46,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """An existing NATS server or cluster; None: an embedded one with its store in the data directory."""
     public_url: str | None = None
     """The address that clients use, as in token issuers; None: made from host and port."""
+    tls_cert: Path | None = None
+    """A certificate chain in PEM form; with it and its key only TLS is spoken."""
+    tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of proxies whose word about who a client is counts."""
+    nats_replicas: int | None = None
+    """On how many servers of a NATS cluster everything is kept; None: three on a cluster, for what is made anew."""
     workers: int = 1
+    background: bool = True
+    """Deliver webhooks and run driver modules here: of several nodes on one NATS exactly one does."""
     import_file: Path | None = None
     """A TOML file of sites, devices, holders, users and clients that are to exist."""
     system_token_ttl: float = 300.0
-    retention: float = 90 * DAY
+    retention: Retention = Retention(90 * DAY)
+    """How long events are kept, by class of topic (D10)."""
     log_max_bytes: int = -1
     """The size of the whole log; the oldest events leave first. -1: no limit of its own."""
     min_free: int | None = None
@@ -63,5 +83,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The identity server whose tokens the Salto KS dialect takes; None: doorstream's own."""
     allowed_origins: tuple[str, ...] = ()
     """Origins whose pages may use a cookie; credentials in headers and queries work from any origin (D11)."""
+    drivers_dir: Path | None = None
+    """A folder with the operator's own drivers; a file that changes is loaded anew."""
     log_json: bool = False
+    webhook_allow: tuple[str, ...] = ()
+    """Networks that webhooks may reach although they are not public: receivers in the building."""
+    webhook_require_https: bool = True
+    webhook_ledger_age: float = 30 * DAY
+    """How long attempts to deliver are kept; at least 7 days."""
+    webhook_proxy: str | None = None
+    """A forward proxy for webhooks, as http://host:port."""
     demo: DemoSettings | None = None

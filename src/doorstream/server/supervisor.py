@@ -18,10 +18,11 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
+from doorstream.gateway.tls import Certificate, CertificateError
 from doorstream.log import StartError
 from doorstream.log.connection import REQUEST_TIMEOUT
 from doorstream.log.embedded import EmbeddedServer, end_with_parent, lock_data_directory
-from doorstream.server.control import Control, Failed, LogStuck, Orders, Started
+from doorstream.server.control import Control, Failed, LogStuck, Orders, RenewCertificate, Started
 from doorstream.server.settings import Settings
 
 _logger = structlog.get_logger(__name__)
@@ -39,21 +40,27 @@ def public_url(settings: Settings, port: int) -> str:
     if settings.public_url is not None:
         return settings.public_url.rstrip("/")
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
-    return f"http://{host}:{port}"
+    return f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
 
 
 class Supervisor:
-    """Runs a server until it is told to stop. ``on_started(url, started)`` is called once, when it answers."""
+    """Runs a server until it is told to stop.
+
+    ``on_started(url, started)`` is called when it answers, and again whenever a worker has found a new directory and
+    made an administrator: the key is shown at no other time.
+    """
 
     def __init__(self, settings: Settings, on_started: OnStarted) -> None:
         self._settings = settings
-        self._on_started: OnStarted | None = on_started
+        self._on_started = on_started
+        self._has_started = False
         self._stop = asyncio.Event()
         self._failure: StartError | None = None
         self._nats: EmbeddedServer | None = None
         self._nats_since = 0.0
         self._lock = -1
         self._url = ""
+        self._controls: set[Control] = set()
 
     async def run(self) -> None:
         """Serve until SIGINT or SIGTERM; raises StartError."""
@@ -61,6 +68,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
+        if not os.isatty(0):  # a terminal sends it when it goes away
+            loop.add_signal_handler(signal.SIGHUP, self._renew_certificate)
         serving = asyncio.create_task(self._serve(), name="serving")
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -73,9 +82,10 @@ class Supervisor:
 
     async def _serve(self) -> None:
         """Serve until cancelled; raises StartError."""
+        _check_certificate(self._settings)
         self._lock = await lock_data_directory(self._settings.data_dir)
         try:
-            listener = _listen(self._settings)
+            listener = listen(self._settings)
             with listener:
                 self._url = public_url(self._settings, listener.getsockname()[1])
                 await self._keep_all(listener)
@@ -145,6 +155,7 @@ class Supervisor:
                 preexec_fn=end_with_parent(signal.SIGKILL),  # it holds nothing that would have to be saved
             )
         control = await Control.open(ours)
+        self._controls.add(control)
         try:
             control.say(Orders(self._worker_settings(), number, nats_url, listener.fileno()))
             listening = asyncio.create_task(self._listen_to(control))
@@ -154,27 +165,32 @@ class Supervisor:
                 await _terminate(process)
                 await listening
         finally:
+            self._controls.discard(control)
             control.close()
 
     def _worker_settings(self) -> Settings:
         """The settings for a worker. A worker that replaces another does not import the file once more."""
-        again = self._on_started is None
         settings = msgspec.structs.replace(self._settings, public_url=self._url)
-        return msgspec.structs.replace(settings, import_file=None) if again else settings
+        return msgspec.structs.replace(settings, import_file=None) if self._has_started else settings
 
     async def _listen_to(self, control: Control) -> None:
         while (word := await control.hear()) is not None:
-            if isinstance(word, Started) and self._on_started is not None:
-                on_started, self._on_started = self._on_started, None
-                on_started(self._url, word)
+            if isinstance(word, Started):
+                if not self._has_started or word.admin_key is not None:
+                    self._has_started = True
+                    self._on_started(self._url, word)
             elif isinstance(word, Failed):
                 self._failed(word.reason)
             elif isinstance(word, LogStuck) and self._nats is not None:
                 await self._restart_nats(self._nats)
 
+    def _renew_certificate(self) -> None:
+        for control in self._controls:
+            control.say(RenewCertificate())
+
     def _failed(self, reason: str) -> None:
         """At the first start that is the end; later there are clients to serve, and it is tried again."""
-        if self._on_started is not None:
+        if not self._has_started:
             self._failure = StartError(reason)
         else:
             _logger.warning("a worker cannot start yet", reason=reason)
@@ -201,7 +217,17 @@ class _Pause:
         self._since = time.monotonic()
 
 
-def _listen(settings: Settings) -> socket.socket:
+def _check_certificate(settings: Settings) -> None:
+    """Raise StartError in one line unless the certificate can be used, if there is to be one."""
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        try:
+            Certificate(settings.tls_cert, settings.tls_key)
+        except CertificateError as error:
+            raise StartError(f"TLS: {error}") from None
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket; raises StartError in one line."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

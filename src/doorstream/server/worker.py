@@ -16,17 +16,20 @@ import uvicorn
 import uvloop
 
 from doorstream.gateway import Gateway
+from doorstream.gateway.proxies import TrustedProxies
 from doorstream.gateway.serve import raise_file_limit, uvicorn_config
+from doorstream.gateway.tls import Certificate, CertificateError
 from doorstream.log import LogError, StartError
 from doorstream.server import logs
 from doorstream.server.app import Recovering, Serving
-from doorstream.server.control import Control, Failed, LogStuck, Orders, Started
+from doorstream.server.control import Control, Failed, LogStuck, Orders, RenewCertificate, Started
 
 _logger = structlog.get_logger(__name__)
 
 _PATIENCE = 3.0  # then it answers "recovering" instead of keeping clients waiting
 _GRACE = 2.5  # for requests under way when the server stops; nothing of ours takes that long unless NATS is away
 _LAST_GRACE = 5
+_CERTIFICATE_EVERY = 30.0
 
 
 class _Server(uvicorn.Server):
@@ -65,27 +68,40 @@ class Worker:
     def __init__(self, control: Control, orders: Orders) -> None:
         self._control = control
         self._orders = orders
-        self._gateway = Gateway(handshake_timeout=orders.settings.handshake_timeout)
+        settings = orders.settings
+        proxies = TrustedProxies(settings.trusted_proxies)
+        self._gateway = Gateway(handshake_timeout=settings.handshake_timeout, proxies=proxies)
+        self._certificate: Certificate | None = None
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            self._certificate = Certificate(settings.tls_cert, settings.tls_key)
         self._gateway.ready = False
         self._recovering = Recovering()
         self._opened: asyncio.Task[Serving] | None = None
         self._listening = asyncio.Event()
+        self._ending = asyncio.Event()
         self._exits = contextlib.AsyncExitStack()
 
     async def run(self) -> None:
         """Serve."""
         listener = socket.socket(fileno=self._orders.listener)
         config = uvicorn_config(
-            self._app, timeout_graceful_shutdown=_LAST_GRACE, interface="asgi3", proxy_headers=False
+            self._app,
+            certificate=self._certificate,
+            timeout_graceful_shutdown=_LAST_GRACE,
+            interface="asgi3",
         )
         server = _Server(config, self._listening.set, self._end_streams)
-        lifeline = asyncio.create_task(self._hold_lifeline(server))
-        announcement = asyncio.create_task(self._announce(server))
+        work = (self._hold_lifeline(), self._announce(), self._watch_certificate(), self._end_when_told(server))
+        tasks = [asyncio.create_task(each) for each in work]
         try:
             await server.serve([listener])
         finally:
-            for task in (lifeline, announcement):
+            for task in tasks:
                 task.cancel()
+
+    async def _end_when_told(self, server: _Server) -> None:
+        await self._ending.wait()
+        server.should_exit = True
 
     def _end_streams(self) -> None:
         if self._opened is not None and self._opened.done() and self._opened.exception() is None:
@@ -112,7 +128,12 @@ class Worker:
 
     async def _open(self) -> Serving:
         serving = await self._exits.enter_async_context(
-            Serving.open(self._orders, self._gateway, on_log_stuck=lambda: self._control.say(LogStuck()))
+            Serving.open(
+                self._orders,
+                self._gateway,
+                on_log_stuck=lambda: self._control.say(LogStuck()),
+                on_log_replaced=self._ending.set,  # whoever takes our place begins with what is there now
+            )
         )
         self._recovering.app = serving.app
         self._gateway.ready = True
@@ -120,7 +141,7 @@ class Worker:
         gc.freeze()  # what is there now stays: the collector need not look at it again
         return serving
 
-    async def _announce(self, server: _Server) -> None:
+    async def _announce(self) -> None:
         """Tell the parent when everything answers, or why it never will."""
         await self._listening.wait()
         assert self._opened is not None  # noqa: S101 - the lifespan comes before listening
@@ -128,18 +149,38 @@ class Worker:
             serving = await self._opened
         except (StartError, LogError) as error:
             self._control.say(Failed(str(error)))
-            server.should_exit = True
+            self._ending.set()
         except Exception:
             _logger.exception("a worker cannot start")
             self._control.say(Failed("the server cannot start; its log says why"))
-            server.should_exit = True
+            self._ending.set()
         else:
             self._control.say(Started(serving.admin_key))
 
-    async def _hold_lifeline(self, server: _Server) -> None:
-        while await self._control.hear() is not None:
-            pass
-        server.should_exit = True
+    async def _hold_lifeline(self) -> None:
+        while (word := await self._control.hear()) is not None:
+            if isinstance(word, RenewCertificate):
+                self._renew_certificate(is_told=True)
+        self._ending.set()
+
+    async def _watch_certificate(self) -> None:
+        """Whoever renews certificates need not know of us."""
+        while self._certificate is not None:
+            await asyncio.sleep(_CERTIFICATE_EVERY)
+            self._renew_certificate(is_told=False)
+
+    def _renew_certificate(self, *, is_told: bool) -> None:
+        if self._certificate is None:
+            return
+        try:
+            if is_told:
+                self._certificate.renew()
+            elif not self._certificate.renew_if_changed():
+                return
+        except CertificateError as error:
+            _logger.error("the new certificate cannot be used; the old one stays", reason=str(error))  # noqa: TRY400 - it is for operators
+        else:
+            _logger.info("the certificate was read again")
 
 
 async def _main(end: socket.socket) -> None:
@@ -148,7 +189,13 @@ async def _main(end: socket.socket) -> None:
     if not isinstance(orders, Orders):
         return
     logs.configure(json=orders.settings.log_json)
-    await Worker(control, orders).run()
+    try:
+        worker = Worker(control, orders)
+    except CertificateError as error:  # it was good when the parent looked
+        control.say(Failed(f"TLS: {error}"))
+        await control.finish()
+    else:
+        await worker.run()
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ async function main() {
   const page = await browser.newPage();
   page.on("pageerror", (error) => tell("crash", { message: String(error) }));
   await page.exposeFunction("tell", tell);
+  tell("browser", { version: browser.version() });
   const input = readline.createInterface({ input: process.stdin });
   const commands = require(`./${driver}`)({ page, serve, tell, config: JSON.parse(config) });
   for await (const line of input) {

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 LOAD = Path(__file__).parents[3] / "bench" / "load"
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+SIGNALR = ("--protocol", "signalr")
 SUBSCRIBE = '420["subscribeIsolated",{"topics":["t"]}]'
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the load generator needs a C compiler")
@@ -38,6 +40,11 @@ def frame(payload: bytes, opcode: int = 1) -> bytes:
 def event(size: int) -> bytes:
     """An event frame whose payload has this many bytes."""
     return frame(b'42["' + b"x" * (size - 6) + b'"]')
+
+
+def message(size: int) -> bytes:
+    """A SignalR event of this many bytes, its separator included."""
+    return b'{"type":1,"target":"' + b"x" * (size - 23) + b'"}\x1e'
 
 
 class FakeServer:
@@ -74,13 +81,17 @@ class FakeServer:
         finally:
             writer.close()
 
-    async def stream(self, _request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Shake hands and talk; the answer to a last ping shows that the client has read all before it."""
-        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n" + frame(b'0{"sid":"a"}'))
+    async def shake_hands(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the upgrade and what Socket.IO's clients say first."""
+        writer.write(SWITCHING + frame(b'0{"sid":"a"}'))
         assert await self.read_frame(reader) == (1, b"40")
         writer.write(frame(b'40{"sid":"b"}'))
         assert await self.read_frame(reader) == (1, SUBSCRIBE.encode())
         writer.write(frame(b'430[{"ok":true}]'))
+
+    async def stream(self, _request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Shake hands and talk; the answer to a last ping shows that the client has read all before it."""
+        await self.shake_hands(reader, writer)
         async for _ in self.talk(writer):
             await writer.drain()
         writer.write(frame(b"the end", 9))
@@ -105,6 +116,22 @@ class FakeServer:
         async with server:
             yield self
             await asyncio.gather(*self.connections)
+
+
+class FakeHub(FakeServer):
+    """The same as a SignalR hub. Its answer to the handshake may have company, and be anything."""
+
+    def __init__(
+        self, talk: Callable[[asyncio.StreamWriter], AsyncIterator[None]], *, answer: bytes = b"{}\x1e"
+    ) -> None:
+        super().__init__(talk)
+        self.answer = answer
+
+    async def shake_hands(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the upgrade and the handshake."""
+        writer.write(SWITCHING)
+        assert await self.read_frame(reader) == (1, b'{"protocol":"json","version":1}\x1e')
+        writer.write(frame(self.answer))
 
 
 async def run(load: Path, server: FakeServer, folder: Path, *options: str, idle: int = 0) -> dict:
@@ -212,3 +239,45 @@ async def test_what_was_never_delivered_counts_as_late(load: Path, tmp_path: Pat
     assert result["undelivered"] == 40
     assert result["latency_ms"]["samples"] == 40
     assert result["latency_ms"]["p50"] > 200
+
+
+async def test_counts_signalr_messages_however_they_are_framed(load: Path, tmp_path: Path) -> None:
+    """Several in a frame, one over several frames and over fragments of one, and cut at every byte."""
+
+    async def talk(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+        one, two = message(60), message(200)
+        fragments = bytes([0x01, 100]) + two[:100] + bytes([0x80, 100]) + two[100:]
+        writer.write(frame(one * 3) + frame(two[:50]) + frame(two[50:] + one) + fragments + frame(message(300_000)))
+        yield
+        for byte in frame(one + two):
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.0005)
+            yield
+
+    async with FakeHub(talk).running() as server:
+        result = await run(load, server, tmp_path, *SIGNALR, idle=2)
+    assert result["deliveries_in_all"] == 2 * 9
+
+
+async def test_counts_only_invocations_of_signalr_and_answers_pings(load: Path, tmp_path: Path) -> None:
+    """Nor is it an event what only looks like one further on, or what came with the answer to the handshake."""
+
+    async def talk(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+        others = [b'{"type":6}\x1e', b'{"type":3,"result":"{\\"type\\":1,"}\x1e', b'{"type":10}\x1e', b"\x1e"]
+        writer.write(frame(b"".join(other + message(50) for other in others)) + frame(b"beat", 9))
+        yield
+
+    async with FakeHub(talk, answer=b'{}\x1e{"type":6}\x1e').running() as server:
+        result = await run(load, server, tmp_path, *SIGNALR, idle=1)
+    assert result["deliveries_in_all"] == 4
+    assert server.heard == [(1, b'{"type":6}\x1e')] * 2 + [(10, b"beat")]
+
+
+@pytest.mark.parametrize("answer", [b'{"error":"no"}\x1e', b'{}\x1e{"type":7,"error":"gone"}\x1e'])
+async def test_a_hub_that_ends_it_is_a_failed_run_that_says_why(load: Path, tmp_path: Path, answer: bytes) -> None:
+    """At the handshake, or with a Close message."""
+    async with FakeHub(nothing, answer=answer).running() as server:
+        result = await run(
+            load, server, tmp_path, *SIGNALR, "--mode", "open", "--connections", "1", "--rate", "1", "--seconds", "30"
+        )
+    assert answer.split(b"\x1e")[-2].decode() in result["error"]

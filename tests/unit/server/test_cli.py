@@ -9,21 +9,18 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import cyclopts
 import pytest
 import pytest_asyncio
+from cli_support import COMMAND, PATIENCE, Ended, at, check_refused, environment, launch, run
 from http_support import ask, event, lines, put, read
 
 from doorstream.cli.main import app
 from doorstream.testing.server import Demo, free_port, running_demo
 
-COMMAND = str(Path(sys.executable).with_name("doorstream"))
-PATIENCE = 20.0
 CTRL_C = 130
 
 
@@ -33,50 +30,6 @@ async def demo() -> AsyncIterator[Demo]:
     async with running_demo() as demo:
         yield demo
         assert "Traceback" not in demo.errors, demo.errors
-
-
-class Ended(NamedTuple):
-    """A command that came to its end."""
-
-    status: int
-    output: str
-    errors: str
-
-
-def environment(**more: str) -> dict[str, str]:
-    """Without what would lead to another server."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("DOORSTREAM_")} | more
-
-
-async def launch(*arguments: str, **options: Any) -> asyncio.subprocess.Process:
-    """Start ``doorstream``."""
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return await asyncio.create_subprocess_exec(COMMAND, *arguments, **pipes | {"env": environment()} | options)
-
-
-async def run(*arguments: str, stdin: str | bytes = "", **options: Any) -> Ended:
-    """Run ``doorstream`` to its end."""
-    process = await launch(*arguments, **options)
-    data = stdin if isinstance(stdin, bytes) else stdin.encode()
-    output, errors = await asyncio.wait_for(process.communicate(data), PATIENCE)
-    assert process.returncode is not None
-    assert b"Traceback" not in errors, errors.decode()
-    return Ended(process.returncode, output.decode(), errors.decode())
-
-
-def at(demo: Demo) -> tuple[str, ...]:
-    """The options that lead to a demo: its own file."""
-    return ("--data-dir", str(demo.data_directory))
-
-
-def check_refused(ended: Ended, status: int, *words: str) -> None:
-    """One line that says what is wrong."""
-    assert ended.status == status, ended
-    assert ended.output == ""
-    assert ended.errors.startswith("doorstream: ")
-    assert ended.errors.count("\n") == 1
-    for word in words:
-        assert word in ended.errors
 
 
 def commands_of(commands: cyclopts.App, name: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

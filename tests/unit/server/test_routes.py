@@ -27,7 +27,7 @@ async def test_no_route_is_there_twice(nats_url: str, tmp_path: Path) -> None:
     assert ("POST", "/oauth2/token") in operations
     assert [operation for operation, count in operations.items() if count > 1] == []
     hubs = {f"/v1/hub/{name}{end}" for name in ("entries", "incidents") for end in ("", "/negotiate")}
-    assert set(gateway.endpoints) == {"/socket.io"} | hubs
+    assert set(gateway.endpoints) == {"/socket.io", "/api/engine/v2/systems/control"} | hubs
 
 
 async def test_the_api_description_is_whole(nats_url: str, tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ import pytest
 import pytest_asyncio
 from http_support import ask, connection, event, put
 
+from doorstream.auth import Principal
 from doorstream.directory import SYSTEM, SiteView
 from doorstream.events.entities import Site
 from doorstream.gateway import Gateway
 from doorstream.live import Interest
 from doorstream.server.api import stream as stream_module
+from doorstream.server.api.access import Reader
 from doorstream.server.api.stream import SseEncoder, SseStream, unframed
 from doorstream.server.services import Services
 from doorstream.server.settings import Settings
@@ -46,7 +48,7 @@ class Item(NamedTuple):
     data: Any
 
 
-class Reader:
+class Follower:
     """A response that is being read, item by item."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
@@ -77,7 +79,7 @@ class Reader:
 @contextlib.asynccontextmanager
 async def follow(
     demo: Demo, site: str = "", *, key: str | None = "", headers: dict[str, str] | None = None, **query: Any
-) -> AsyncIterator[Reader]:
+) -> AsyncIterator[Follower]:
     """Follow a site; what the stream begins with has been read."""
     key = demo.credentials["admin"]["api_key"] if key == "" else key
     sent = ({"X-API-Key": key} if key else {}) | (headers or {})
@@ -86,7 +88,7 @@ async def follow(
         session.get(f"{demo.url}{path(demo, site)}", headers=sent, params=query) as response,
     ):
         assert response.status == 200, await response.text()
-        reader = Reader(response)
+        reader = Follower(response)
         reader.begin = await reader.next()  # type: ignore[attr-defined]
         yield reader
 
@@ -319,9 +321,10 @@ async def services(nats_url: str, tmp_path: Path) -> AsyncIterator[Services]:
         yield services
 
 
-def stream_of(services: Services) -> SseStream:
+def stream_of(services: Services, ends: float | None = None) -> SseStream:
     interest = Interest(SITE.id, SseEncoder(services.log.epoch, ()), unframed)
-    return SseStream(services, interest, None, lambda: True)
+    reader = Reader(Principal("c", "client", "client", frozenset(), None, "g"), lambda: True, ends)
+    return SseStream(services, interest, None, reader, "198.51.100.7")
 
 
 async def put_in(services: Services, number: int) -> None:
@@ -329,6 +332,14 @@ async def put_in(services: Services, number: int) -> None:
     assert isinstance(site, SiteView)
     receipts = await services.ingest.put_values(SITE.id, site, [event(f"e{number}")])
     await services.hub.reached(receipts[-1].sequence)
+
+
+async def test_a_stream_ends_with_the_session_of_its_reader(services: Services) -> None:
+    """A cookie of twelve hours must not be good for a stream of for ever."""
+    async with asyncio.timeout(PATIENCE):
+        chunks = [chunk async for chunk in stream_of(services, services.clock() + 0.05).chunks()]
+    assert len(chunks) == 1, "the beginning, and then the end"
+    assert len(services.presence) == 0
 
 
 async def test_a_comment_keeps_the_connection_alive(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,15 @@ from doorstream.protocols.websocket.errors import (
     ProtocolViolation,
     WebSocketError,
 )
-from doorstream.protocols.websocket.frames import CloseCode, Opcode, encode_close, encode_frame, text_frame, unmask
+from doorstream.protocols.websocket.frames import (
+    CloseCode,
+    Opcode,
+    encode_close,
+    encode_frame,
+    text_frame,
+    text_head,
+    unmask,
+)
 from doorstream.protocols.websocket.handshake import UpgradeRequest, accept, check, refuse
 
 __all__ = [
@@ -43,5 +51,6 @@ __all__ = [
     "encode_frame",
     "refuse",
     "text_frame",
+    "text_head",
     "unmask",
 ]

@@ -48,18 +48,25 @@ class CloseCode(enum.IntEnum):
 
 def encode_frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
     """Build one unmasked frame, as a server sends it (RFC 6455 5.1, 5.2)."""
-    first = FIN | opcode if fin else opcode
-    size = len(payload)
-    if size < SHORT_LIMIT:
-        return bytes((first, size)) + payload
-    if size < MEDIUM_LIMIT:
-        return _MEDIUM.pack(first, SHORT_LIMIT, size) + payload
-    return _LARGE.pack(first, SHORT_LIMIT + 1, size) + payload
+    return _head(FIN | opcode if fin else opcode, len(payload)) + payload
 
 
 def text_frame(payload: bytes) -> bytes:
     """Build a whole text message from its UTF-8 bytes. The caller owes valid UTF-8."""
     return encode_frame(Opcode.TEXT, payload)
+
+
+def text_head(size: int) -> bytes:
+    """What goes before a whole text message of that many bytes, for who joins it from parts."""
+    return _head(FIN | Opcode.TEXT, size)
+
+
+def _head(first: int, size: int) -> bytes:
+    if size < SHORT_LIMIT:
+        return bytes((first, size))
+    if size < MEDIUM_LIMIT:
+        return _MEDIUM.pack(first, SHORT_LIMIT, size)
+    return _LARGE.pack(first, SHORT_LIMIT + 1, size)
 
 
 def encode_close(code: int, reason: str = "") -> bytes:

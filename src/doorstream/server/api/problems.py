@@ -19,7 +19,8 @@ from doorstream.directory import AlreadyExists, Conflict, InvalidEntity, NotFoun
 from doorstream.log import LogUnavailable, PositionGone, StorageFull
 
 MEDIA_TYPE = "application/problem+json"
-_TYPE = "urn:doorstream:problem:"
+TYPE = "urn:doorstream:problem:"
+"""What every ``type`` begins with."""
 
 
 class Code(NamedTuple):
@@ -39,6 +40,7 @@ CODES: dict[str, Code] = {
     "not-found": Code(404, "There is no such thing"),
     "method-not-allowed": Code(405, "The method is not allowed here"),
     "already-exists": Code(409, "The id or the name is taken"),
+    "key-reused": Code(422, "The Idempotency-Key was used for another request"),
     "conflict": Code(409, "Others are changing the same thing"),
     "position-gone": Code(410, "The position is no longer kept"),
     "too-large": Code(413, "The request is too large"),
@@ -69,7 +71,7 @@ class Problem(Exception):
     def response(self) -> Response:
         """The answer."""
         code = CODES[self.slug]
-        document = {"type": _TYPE + self.slug, "title": code.title, "status": code.status, "detail": self.detail}
+        document = {"type": TYPE + self.slug, "title": code.title, "status": code.status, "detail": self.detail}
         return Response(_encode(document | self.members), code.status, self.headers, MEDIA_TYPE)
 
 

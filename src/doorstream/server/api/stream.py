@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from doorstream.events import InvalidPosition, Position
-from doorstream.live import Entry, Framing, Interest, State, Subscription
+from doorstream.live import Description, Entry, Framing, Interest, State, Subscription
 from doorstream.log import PositionGone
-from doorstream.server.api.access import Access
+from doorstream.server.api.access import Access, Reader
 from doorstream.server.api.events import Topics
 from doorstream.server.api.problems import Problem
 from doorstream.server.services import Services
@@ -25,6 +26,8 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 @dataclass(frozen=True, slots=True)
 class SseEncoder:
     """An event as a server-sent event: its position as id, its topic as name, our public form as data."""
+
+    dialect: ClassVar[str] = "events"
 
     epoch: str
     patterns: tuple[str, ...]
@@ -61,11 +64,12 @@ class SseStream:
     """One response that follows a site. It is bounded: a reader that is too slow is read on for from the log."""
 
     def __init__(
-        self, services: Services, interest: Interest, after: Position | None, still_allowed: Callable[[], bool]
+        self, services: Services, interest: Interest, after: Position | None, reader: Reader, peer: str | None
     ) -> None:
         self._services = services
+        self._reader = reader
+        self._peer = peer
         self._interest = interest
-        self._still_allowed = still_allowed
         self._unsent: list[bytes] = []
         self._size = 0
         self._is_behind = False
@@ -116,8 +120,25 @@ class SseStream:
 
     def recheck(self) -> None:
         """End the response when the reader's rights are gone."""
-        if not self._still_allowed():
+        if not self._reader.still_allowed():
             self.end()
+
+    def describe(self) -> Description:
+        """What there is to say of it."""
+        encoder, principal = self._interest.encoder, self._reader.principal
+        patterns = encoder.patterns if isinstance(encoder, SseEncoder) else ()
+        return Description(
+            dialect="events",
+            transport="server-sent events",
+            client_id=principal.id if principal.kind == "client" else None,
+            user_id=principal.id if principal.kind == "user" else None,
+            site_id=self._interest.site_id,
+            peer=self._peer,
+            subscriptions=patterns or None,
+            state=self._subscription.state.value,
+            position=self._subscription.position,
+            unsent=self._size,
+        )
 
     def end(self) -> None:
         """End the response."""
@@ -130,6 +151,8 @@ class SseStream:
         It begins with an id alone, which is no event: a reader that is cut off before its first event resumes too.
         """
         self._services.presence.enter(self)
+        ends = self._reader.ends
+        alarm = self._services.alarms.at(ends, self.end) if ends is not None else None
         try:
             yield b": doorstream\nid: %b\n\n" % str(self._subscription.position).encode()
             self._subscription.follow(self._interest)
@@ -150,6 +173,8 @@ class SseStream:
                     if self._subscription.state is State.HELD:
                         self._subscription.follow(self._interest)
         finally:
+            if alarm is not None:
+                alarm.cancel()
             self._subscription.close()
             self._services.presence.leave(self)
 
@@ -171,10 +196,11 @@ def stream_router(services: Services, access: Access) -> APIRouter:
         ``Last-Event-ID`` (or ``after``) resumes after a position: what is no longer kept is told by ``event: gap``.
         Browsers, which cannot send headers here, use a one-time ``ticket``.
         """
-        still_allowed = access.reader(request, site_id, ticket)
+        reader = access.reader(request, site_id, ticket)
+        peer = request.client.host if request.client is not None else None
         resume = request.headers.get("last-event-id") or after
         encoder = SseEncoder(services.log.epoch, tuple(sorted(set(topic or ()))))
-        follower = SseStream(services, Interest(site_id, encoder, unframed), _position(resume), still_allowed)
+        follower = SseStream(services, Interest(site_id, encoder, unframed), _position(resume), reader, peer)
         return StreamingResponse(follower.chunks(), media_type="text/event-stream", headers=_HEADERS)
 
     return router

@@ -1,0 +1,290 @@
+"""The routes of webhooks, on a real worker's services, with a receiver on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks.webhooks import Webhook as Verifier
+
+from asgi_client import Answer, AsgiClient
+from doorstream.auth import api_key, hash_secret
+from doorstream.directory import SYSTEM
+from doorstream.events.entities import Client, Site
+from doorstream.gateway import Gateway
+from doorstream.server.app import compose
+from doorstream.server.services import Services
+from doorstream.server.settings import Settings
+from doorstream.testing import until
+from doorstream.testing.receiver import Answer as Says
+from doorstream.testing.receiver import Receiver
+from world import OTHER, SECRET, SITE
+
+_CLIENTS: dict[str, dict[str, Any]] = {
+    "ops": {"scopes": ("admin",), "sites": "all"},
+    "hooks": {"scopes": ("webhooks:read", "webhooks:write"), "sites": (SITE,)},
+    "reader": {"scopes": ("webhooks:read", "events:read"), "sites": (SITE,)},
+    "panel": {"scopes": ("pdk",), "sites": (SITE,)},
+}
+HOOKS = f"/api/sites/{SITE}/webhooks"
+
+
+class Worker:
+    """A worker with a receiver beside it."""
+
+    def __init__(self, services: Services, receiver: Receiver) -> None:
+        self.services = services
+        self.receiver = receiver
+        self.app = compose(services)
+
+    def client(self, name: str = "hooks", **headers: str) -> AsgiClient:
+        """A client with one of the keys."""
+        return AsgiClient(self.app, {"x-api-key": api_key(name, SECRET)} | headers)
+
+    async def create(self, **fields: Any) -> Any:
+        """A webhook to the receiver."""
+        answer = await self.client().post(HOOKS, {"url": self.receiver.url} | fields)
+        assert answer.status == 201, answer.body
+        return answer.json()
+
+    async def happen(self, event_id: str, topic: str = "x.test") -> None:
+        """Put an event in."""
+        view = self.services.directory.site(SITE)
+        assert view is not None
+        await self.services.ingest.put_values(
+            SITE, view, [{"id": event_id, "topic": topic, "occurred": 1_780_000_000_000, "body": {}}]
+        )
+
+
+@pytest.fixture
+async def worker(nats_url: str, tmp_path: Path) -> AsyncIterator[Worker]:
+    """A worker with two sites and some clients; its webhooks may go to loopback."""
+    settings = Settings(data_dir=tmp_path, webhook_allow=("127.0.0.0/8",), webhook_require_https=False)
+    async with Receiver() as receiver, Services.open(settings, nats_url, Gateway()) as services:
+        for site_id in (SITE, OTHER):
+            await services.directory.create(Site(id=site_id, name="House", created=services.directory.now()), SYSTEM)
+        for name, rights in _CLIENTS.items():
+            created = services.directory.now()
+            client = Client(
+                id=name, name=name, created=created, generation="g", secret_hash=hash_secret(SECRET), **rights
+            )
+            await services.directory.create(client, SYSTEM)
+        yield Worker(services, receiver)
+
+
+def problem(answer: Answer) -> str:
+    """The last part of a problem document's type."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    return str(answer.json()["type"]).rpartition(":")[2]
+
+
+async def test_a_webhook_from_its_creation_to_its_ledger(worker: Worker) -> None:
+    worker.receiver.plan(Says(500, body=b"not now"), Says(204))
+    created = await worker.create(topics=["x.*"], retry=[0.2], headers={"Authorization": "Basic abc"})
+    assert created["name"] == "127.0.0.1"
+    assert created["form"] == "native"
+    await worker.happen("one")
+    await until(lambda: len(worker.receiver.requests) == 2)
+    for request in worker.receiver.requests:
+        assert request.headers["authorization"] == "Basic abc"
+        assert request.headers["webhook-id"] == "one"
+        event = Verifier(created["secret"]).verify(request.body, dict(request.headers))
+        assert event["id"] == "one"
+    async with asyncio.timeout(10):
+        while True:
+            page = (await worker.client().get(f"{HOOKS}/{created['id']}/deliveries")).json()
+            if page["items"] and page["items"][0]["state"] == "delivered":
+                break
+            await asyncio.sleep(0.02)
+    delivery = page["items"][0]
+    assert (delivery["event"], delivery["attempts"], delivery["status"]) == ("one", 2, 204)
+    one = (await worker.client("reader").get(f"{HOOKS}/{created['id']}/deliveries/{delivery['id']}")).json()
+    assert [(each["number"], each["status"], each["answer"]) for each in one["attempts"]] == [
+        (1, 500, "not now"),
+        (2, 204, ""),
+    ]
+    attempts = await worker.client().get(f"{HOOKS}/{created['id']}/deliveries/{delivery['id']}/attempts")
+    assert attempts.json()["items"] == one["attempts"]
+
+
+async def test_secrets_are_shown_once(worker: Worker) -> None:
+    created = await worker.create(headers={"Authorization": "Basic abc"}, signing=["v1", "v1a"])
+    assert created["secret"].startswith("whsec_")
+    assert [each["version"] for each in created["signing"]] == ["v1", "v1a"]
+    assert created["signing"][1]["public_key"].startswith("whpk_")
+    for answer in (
+        await worker.client().get(f"{HOOKS}/{created['id']}"),
+        await worker.client().get(HOOKS),
+        await worker.client().patch(f"{HOOKS}/{created['id']}", {"name": "renamed"}),
+    ):
+        assert b"whsec_" not in answer.body
+        assert b"whsk_" not in answer.body
+        assert b"abc" not in answer.body
+        assert b"***" in answer.body
+
+
+async def test_a_masked_header_that_is_sent_back_stays(worker: Worker) -> None:
+    created = await worker.create(headers={"Authorization": "Basic abc"})
+    shown = (await worker.client().get(f"{HOOKS}/{created['id']}")).json()
+    answer = await worker.client().patch(
+        f"{HOOKS}/{created['id']}", shown | {"headers": shown["headers"] | {"X-More": "1"}}
+    )
+    assert answer.status == 200, answer.body
+    await worker.happen("one")
+    await until(lambda: worker.receiver.requests)
+    headers = worker.receiver.requests[0].headers
+    assert (headers["authorization"], headers["x-more"]) == ("Basic abc", "1")
+
+
+async def test_a_repeated_creation_creates_nothing(worker: Worker) -> None:
+    client = worker.client(idempotency_key="k1")
+    body = {"url": worker.receiver.url, "topics": ["x.test"]}
+    first, second = await asyncio.gather(client.post(HOOKS, body), client.post(HOOKS, body))
+    assert (first.status, first.body) == (201, second.body)
+    assert len((await client.get(HOOKS)).json()["items"]) == 1
+    other = await client.post(HOOKS, body | {"topics": ["x.other"]})
+    assert (other.status, problem(other)) == (422, "key-reused")
+    assert (await worker.client(idempotency_key="k2").post(HOOKS, body)).json()["id"] != first.json()["id"]
+    assert (await worker.client(idempotency_key="").post(HOOKS, body)).status == 422
+
+
+_BAD: list[tuple[dict[str, Any], str]] = [
+    ({"url": "http://169.254.169.254/latest"}, "body.url"),
+    ({"url": "ftp://127.0.0.1/"}, "body.url"),
+    ({"url": "http://user:word@127.0.0.1/"}, "body.url"),
+    ({"form": "xml"}, "body.form"),
+    ({"topics": []}, "body.topics"),
+    ({"topics": ["device.nothing"]}, "body.topics[0]"),
+    ({"headers": {"Host": "a"}}, "body.headers.Host"),
+    ({"headers": {"Connection": "close"}}, "body.headers.Connection"),
+    ({"headers": {"X-A": "b\r\nX-C: d"}}, "body.headers.X-A"),
+    ({"retry": [0]}, "body.retry[0]"),
+    ({"concurrency": 0}, "body.concurrency"),
+    ({"secrecy_level": 3}, "body.secrecy_level"),
+    ({"signing": "whsec_short"}, "body.signing"),
+    ({"signing": "v9"}, "body.signing"),
+    ({"unknown": 1}, "body.unknown"),
+    ({"sites": ["0738b8df-329a-4d50-88e7-7a48928c4dff"]}, "body.sites[0]"),
+]
+
+
+async def test_what_cannot_be_kept_is_named(worker: Worker) -> None:
+    for fields, where in _BAD:
+        answer = await worker.client("ops").post(HOOKS, {"url": worker.receiver.url} | fields)
+        assert answer.status == 422, answer.body
+        assert answer.json()["errors"][0]["where"] == where
+
+
+async def test_who_may_do_what(worker: Worker) -> None:
+    created = await worker.create()
+    one = f"{HOOKS}/{created['id']}"
+    assert (await worker.client("reader").get(one)).status == 200
+    for answer in (
+        await worker.client("reader").post(HOOKS, {"url": worker.receiver.url}),
+        await worker.client("reader").patch(one, {"name": "x"}),
+        await worker.client("reader").delete(one),
+        await worker.client("reader").post(f"{one}/test"),
+        await worker.client("reader").post(f"{one}/replay", {"from": 0}),
+        await worker.client("panel").get(one),
+        await worker.client().post(HOOKS, {"url": worker.receiver.url, "sites": [OTHER]}),
+        await worker.client().get(f"/api/sites/{OTHER}/webhooks"),
+    ):
+        assert (answer.status, problem(answer)) == (403, "forbidden")
+    assert (await worker.client("ops").get(f"/api/sites/{OTHER}/webhooks/{created['id']}")).status == 404
+
+
+async def test_a_test_event_says_how_it_went(worker: Worker) -> None:
+    created = await worker.create()
+    worker.receiver.plan(Says(418, body=b"a teapot"), Says(200))
+    told = (await worker.client().post(f"{HOOKS}/{created['id']}/test")).json()
+    assert (told["delivered"], told["status"], told["answer"]) == (False, 418, "a teapot")
+    assert (await worker.client().post(f"{HOOKS}/{created['id']}/test")).json()["delivered"]
+
+
+async def test_both_secrets_sign_during_a_rotation(worker: Worker) -> None:
+    created = await worker.create()
+    made = await worker.client().post(f"{HOOKS}/{created['id']}/secrets", {"overlap": 3600})
+    assert made.status == 201
+    assert made.json()["secret"] != created["secret"]
+    await worker.happen("one")
+    await until(lambda: worker.receiver.requests)
+    request = worker.receiver.requests[0]
+    for secret in (created["secret"], made.json()["secret"]):
+        Verifier(secret).verify(request.body, dict(request.headers))
+    await worker.client().post(f"{HOOKS}/{created['id']}/secrets", {"overlap": 0})
+    assert len((await worker.client().get(f"{HOOKS}/{created['id']}")).json()["signing"]) == 1
+
+
+async def test_disabled_and_enabled_again(worker: Worker) -> None:
+    created = await worker.create()
+    one = f"{HOOKS}/{created['id']}"
+    worker.receiver.plan(Says(410), Says(200))
+    await worker.happen("one")
+    async with asyncio.timeout(10):
+        while (shown := (await worker.client().get(one)).json())["enabled"]:  # noqa: ASYNC110 - it is told nobody
+            await asyncio.sleep(0.01)
+    assert shown["disabled_reason"] == "the receiver answered 410 Gone"
+    await worker.happen("missed")
+    enabled = (await worker.client().post(f"{one}/enable", {"start": "now"})).json()
+    assert (enabled["enabled"], enabled["disabled_reason"]) == (True, None)
+    await worker.happen("two")
+    await until(lambda: len(worker.receiver.requests) == 2)
+    assert worker.receiver.requests[1].headers["webhook-id"] == "two"
+
+
+async def test_deliveries_by_page_and_by_what_became_of_them(worker: Worker) -> None:
+    created = await worker.create(retry=[], topics=["x.test"], concurrency=1)
+    worker.receiver.plan(Says(500), Says(200))
+    for n in range(5):
+        await worker.happen(f"e{n}")
+    await until(lambda: len(worker.receiver.requests) == 5)
+    path, client = f"{HOOKS}/{created['id']}/deliveries", worker.client()
+    async with asyncio.timeout(10):
+        while len((await client.get(path)).json()["items"]) < 5:  # noqa: ASYNC110 - the ledger tells nobody
+            await asyncio.sleep(0.01)
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = (await client.get(f"{path}?limit=2{cursor}")).json()
+        seen += [item["event"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+    assert seen == ["e4", "e3", "e2", "e1", "e0"]
+    assert [item["event"] for item in (await client.get(f"{path}?state=dead")).json()["items"]] == ["e0"]
+    assert [item["event"] for item in (await client.get(f"{path}?event=e3")).json()["items"]] == ["e3"]
+    assert (await client.get(f"{path}?from=2030-01-01T00:00:00Z")).json()["items"] == []
+    assert len((await client.get(f"{path}?to=2999-01-01T00:00:00%2B01:00")).json()["items"]) == 5
+    for bad in ("cursor=x", "from=yesterday", "state=lost", "limit=0"):
+        assert (await client.get(f"{path}?{bad}")).status == 422
+    assert (await client.get(f"{path}/nothing")).status == 404
+    replayed = await client.post(f"{HOOKS}/{created['id']}/replay", {"from": "2000-01-01T00:00:00Z"})
+    assert (replayed.status, replayed.json()["deliveries"]) == (202, 1)
+    await until(lambda: len(worker.receiver.requests) == 6)
+    assert worker.receiver.requests[5].headers["webhook-id"] == "e0"
+    assert worker.receiver.requests[5].headers["doorstream-replay"] == replayed.json()["replay"]
+    assert (await client.post(f"{HOOKS}/{created['id']}/replay", {})).status == 422
+
+
+async def test_a_deleted_webhook_is_gone(worker: Worker) -> None:
+    created = await worker.create()
+    assert (await worker.client().delete(f"{HOOKS}/{created['id']}")).status == 204
+    assert (await worker.client().get(f"{HOOKS}/{created['id']}")).status == 404
+
+
+async def test_par_10_and_12_the_parakey_form(worker: Worker) -> None:
+    """The event log as one JSON object, the worker's name, the custom headers, and no signature."""
+    created = await worker.create(form="parakey", headers={"Authorization": "Basic abc"})
+    assert created["secrets"] == []
+    await worker.happen("other")
+    await worker.happen("unlock", "device.request.allowed")
+    await until(lambda: worker.receiver.requests)
+    request = worker.receiver.requests[0]
+    assert request.headers["user-agent"].startswith("Parakey-WebhookWorker/")
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["authorization"] == "Basic abc"
+    assert "webhook-signature" not in request.headers
+    assert b'"id":"unlock"' in request.body

@@ -1,0 +1,101 @@
+"""``/metrics``, as Prometheus and its promtool would read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from http_support import event
+from prometheus_client.parser import text_string_to_metric_families
+
+from doorstream.server.metrics import METRICS
+from doorstream.testing.server import Demo, running_demo
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def demo() -> AsyncIterator[Demo]:
+    """One server for all tests of this file, in which nothing happens by itself."""
+    async with running_demo() as demo:
+        yield demo
+        assert "Traceback" not in demo.errors, demo.errors
+
+
+async def scraped(demo: Demo) -> tuple[str, dict[tuple[str, ...], float]]:
+    """The text, and the values by name and labels (without the worker)."""
+    async with aiohttp.ClientSession() as session, session.get(f"{demo.url}/metrics") as response:
+        assert response.status == 200
+        assert response.content_type == "text/plain"
+        text = await response.text()
+    values = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = {name: value for name, value in sample.labels.items() if name != "worker"}
+            values[sample.name, *labels.values()] = sample.value
+    return text, values
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_text_is_as_promtool_wants_it(demo: Demo) -> None:
+    """Every metric has help and type, once and before its samples; names follow the rules; no sample is there twice."""
+    text, _ = await scraped(demo)
+    assert text.endswith("\n")
+    seen: dict[str, set[str]] = {}
+    samples: set[str] = set()
+    current = ""
+    for line in text.splitlines():
+        if line.startswith("# "):
+            _, keyword, name, rest = line.split(" ", 3)
+            assert keyword not in seen.setdefault(name, set()), f"{name} has {keyword} twice"
+            seen[name].add(keyword)
+            assert keyword != "HELP" or len(rest) > 5
+            current = name
+        else:
+            series = line.rpartition(" ")[0]
+            assert series not in samples, f"{series} is there twice"
+            samples.add(series)
+            name = series.partition("{")[0]
+            assert name == current
+            assert seen[name] == {"HELP", "TYPE"}
+            assert re.fullmatch(r"[a-z_][a-z0-9_]*", name)
+    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
+    assert all(name.endswith("_total") for name, kind in kinds.items() if kind == "counter")
+    assert not [name for name, kind in kinds.items() if kind == "gauge" and name.endswith("_total")]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_is_defined_is_there(demo: Demo) -> None:
+    """Once something has happened; and nothing of ours is there that is not defined."""
+    headers = {"X-API-Key": demo.credentials["admin"]["api_key"]}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.get(f"{demo.url}/api/sites/{demo.site_id}/stream") as stream,
+    ):
+        await stream.content.readline()
+        await demo.api.ingest(demo.site_id, event("one"), event("two"))
+        while b"two" not in await stream.content.readline():
+            pass
+        text, values = await scraped(demo)
+    names = {name.removesuffix("_total") for name in re.findall(r"^# TYPE (doorstream_\w+) ", text, re.MULTILINE)}
+    assert names == {definition.name for definition in METRICS}
+    assert values["doorstream_connections", "events", "live"] == 1
+    assert values["doorstream_deliveries_total", "events"] == 2
+    assert values["doorstream_log_up",] == 1
+    assert values["doorstream_log_lag_events",] == 0
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_was_put_in_is_counted(demo: Demo) -> None:
+    _, before = await scraped(demo)
+    await demo.api.ingest(demo.site_id, event("a"), event("b"), event("a"))
+    with pytest.raises(Exception, match="422"):
+        await demo.api.ingest(demo.site_id, event("c", topic="nothing.known"))
+    _, after = await scraped(demo)
+
+    def grown(result: str) -> float:
+        name = ("doorstream_events_ingested_total", result)
+        return after[name] - before[name]
+
+    assert (grown("stored"), grown("duplicate"), grown("rejected")) == (2, 1, 1)
