@@ -78,10 +78,10 @@ class Engine(NamedTuple):
         """Wait until everything in the log is delivered, and so many deliveries are in the ledger."""
         last = (await self.log.extent()).last
         assert self.service.engine is not None  # noqa: S101 - it delivers
-        while name not in self.service.engine.couriers:
+        while name not in self.service.engine.couriers:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.001)
         courier = self.service.engine.couriers[name]
-        while (await courier.cursor()).sequence < last:
+        while (await courier.cursor()).sequence < last:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.005)
         found = await self.service.deliveries(Wanted(webhook=name, state="delivered"), count + 1)
         assert len(found) == count, f"{len(found)} of {count} were delivered"  # noqa: S101 - the figure would be wrong

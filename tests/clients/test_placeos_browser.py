@@ -36,7 +36,9 @@ async def app(demo: Demo, *, with_key: bool = True, **config: Any) -> AsyncItera
     async with browser_client(NodeClient, "placeos_page.cjs", {"url": demo.url} | config) as page:
         yield page
         messages = [item["message"] for item in page.all("crash")]
-        assert [each for each in messages if "Redirecting to login" not in each] == [], "that one the client throws itself"
+        assert [each for each in messages if "Redirecting to login" not in each] == [], (
+            "that one the client throws itself"
+        )
 
 
 def system(demo: Demo) -> str:

@@ -30,32 +30,37 @@ async def demo() -> AsyncIterator[Demo]:
         assert "Traceback" not in demo.errors
 
 
-class Program(NodeClient):
-    """What the program received, as JSON where it is."""
+class Program:
+    """A running program, and what it received: as JSON where it is."""
+
+    def __init__(self, client: NodeClient) -> None:
+        self._client = client
 
     @property
     def messages(self) -> list[Any]:
-        texts = [item["text"] for item in self.all("message")]
+        texts = [item["text"] for item in self._client.all("message")]
         return [text if text == "pong" else json.loads(text) for text in texts]
+
+    async def receives(self, number: int) -> None:
+        """Wait until so many messages have come."""
+        await self._client.until(lambda: len(self.messages) >= number)
 
     async def ask(self, message: Any, answers: int = 1) -> list[Any]:
         """Send, and wait for so many messages."""
         before = len(self.messages)
-        self.do("send", text=message if isinstance(message, str) else json.dumps(message))
-        await self.until(lambda: len(self.messages) >= before + answers)
+        self._client.do("send", text=message if isinstance(message, str) else json.dumps(message))
+        await self.receives(before + answers)
         return self.messages[before:]
 
 
 @contextlib.asynccontextmanager
 async def program(demo: Demo, key: str | None = None) -> AsyncIterator[Program]:
-    """A running program with the demo's key, unless with another."""
+    """A program that is connected, with the demo's key unless with another."""
     headers = {"X-API-Key": key or demo.credentials["placeos"]["api_key"]}
-    async with node_program(
-        "placeos_ws.cjs", {"address": demo.url.replace("http", "ws") + PATH, "headers": headers}
-    ) as client:
-        client.__class__ = Program
-        assert isinstance(client, Program)
-        yield client
+    address = demo.url.replace("http", "ws") + PATH
+    async with node_program("placeos_ws.cjs", {"address": address, "headers": headers}) as client:
+        await client.tells("open")
+        yield Program(client)
 
 
 async def test_every_message_of_the_seed(demo: Demo) -> None:
@@ -63,7 +68,6 @@ async def test_every_message_of_the_seed(demo: Demo) -> None:
     sys = demo.credentials["placeos"]["system_id"]
     meta = {"sys": sys, "mod": "Bookings", "index": 1, "name": "bookings"}
     async with program(demo) as client, program(demo) as other:
-        await client.tells("open")
         assert await client.ask("ping") == ["pong"]
 
         bind = {"id": 1, "cmd": "bind", "sys": sys, "mod": "Bookings", "index": 1, "name": "bookings"}
@@ -80,7 +84,7 @@ async def test_every_message_of_the_seed(demo: Demo) -> None:
         (executed,) = await client.ask(execute)
         assert executed.pop("code") == 200
         assert executed == {"id": 3, "type": "success", "meta": meta | {"name": "make_booking"}, "value": {}}
-        await other.until(lambda: len(other.messages) >= 3)
+        await other.receives(3)
         changed = other.messages[2]
         assert (changed["id"], changed["type"], changed["meta"]) == (18, "notify", meta)
         assert isinstance(changed["value"], str)
@@ -127,7 +131,6 @@ async def test_pos_09_the_errors_of_the_seed(demo: Demo, code: int, message: Any
     key = (await demo.api.create_client(**fields))["api_key"]
     text = message if isinstance(message, str) else json.dumps(message)
     async with program(demo, key) as client:
-        await client.tells("open")
         text = text.replace("{sys}", sys).replace("{other}", other)
         if code == 3:
             await client.ask(text)  # what is booked already is refused
@@ -143,7 +146,6 @@ async def test_pos_16_door_security_on_every_door(demo: Demo) -> None:
     types = await demo.api.call("GET", f"/api/engine/v2/systems/{sys}/types")
     assert {"AccessControl": 1, "Bookings": 1}.items() <= types.items()
     async with program(demo) as client:
-        await client.tells("open")
         base = {"cmd": "exec", "sys": sys, "mod": "Door", "args": []}
         seen = set()
         for index in range(1, types["Door"] + 1):
@@ -163,7 +165,6 @@ async def test_a_door_that_is_unlocked_here_is_an_event_everywhere(demo: Demo) -
     """And says who did it."""
     sys = demo.credentials["placeos"]["system_id"]
     async with program(demo) as client:
-        await client.tells("open")
         base = {"sys": sys, "mod": "Door", "index": 2}
         await client.ask(base | {"id": 1, "cmd": "bind", "name": "last_event"}, 2)
         await client.ask(base | {"id": 2, "cmd": "exec", "name": "unlock"}, 2)

@@ -29,13 +29,14 @@ def _node() -> None:
 
 @pytest.fixture
 async def demo(tmp_path: Path) -> AsyncIterator[Path]:
-    """The demo with its defaults, port included; gives its data directory."""
+    """The demo with its defaults, port and name of the data directory included; gives that directory."""
+    directory = tmp_path / ".doorstream-demo"
     process = await asyncio.create_subprocess_exec(
-        COMMAND, "demo", "--data-dir", tmp_path, "--rate", "20", stdout=asyncio.subprocess.PIPE
+        COMMAND, "demo", "--data-dir", directory, "--rate", "20", stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     await asyncio.wait_for(process.stdout.readuntil(b"Ctrl-C"), PATIENCE)
-    yield tmp_path
+    yield directory
     process.send_signal(signal.SIGINT)
     await asyncio.wait_for(process.wait(), PATIENCE)
 
@@ -79,6 +80,16 @@ async def test_examples_of_the_readme(demo: Path, tmp_path: Path) -> None:
 
     assert "lock_opened" in await output_of(*node("signalr", tmp_path), until="lock_opened", environment=modules)
 
+    printed = await output_of(*node("placeos", tmp_path), until='"value":"false"', environment=modules)
+    assert '"type":"notify"' in printed
+    assert '"id":2,"type":"success"' in printed.replace(" ", "")
+
+    printed = await output_of("sh", "-c", f"exec {EXAMPLES['parakey']}", until='"unlock"')
+    assert "createdAt" in printed
+
+    command = EXAMPLES["webhook"].replace(".venv/bin/doorstream", str(COMMAND))
+    assert "webhook id" in await output_of("sh", "-c", f"cd {demo.parent} && exec {command}")
+
     for duplicates in (0, 1):
         answer = await output_of("sh", "-c", f"exec {EXAMPLES['curl ingest']}")
         assert f'"duplicates":{duplicates}' in answer
@@ -87,4 +98,5 @@ async def test_examples_of_the_readme(demo: Path, tmp_path: Path) -> None:
 
 def test_every_example_is_tried() -> None:
     """A new example needs a test."""
-    assert set(EXAMPLES) == {"socket.io-client", "ws", "signalr", "curl ingest", "curl stream"}
+    tried = {"socket.io-client", "ws", "signalr", "placeos", "parakey", "webhook", "curl ingest", "curl stream"}
+    assert set(EXAMPLES) == tried

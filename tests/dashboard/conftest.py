@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from doorstream.testing.server import Demo, running_demo
 
 _TESTS = Path(__file__).parents[1]
 sys.path.append(str(_TESTS / "clients"))  # the browser that the tests of the clients drive
@@ -15,6 +19,17 @@ sys.path.append(str(_TESTS / "clients"))  # the browser that the tests of the cl
 from browser_program import chromium  # noqa: E402 - found by the line above
 
 _PACKAGES = (_TESTS / "clients/node/node_modules/playwright-core", _TESTS.parent / "ui/node_modules/axe-core")
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[Demo]:
+    """One building, in which nothing happens by itself, for all tests that do not end it."""
+    with asyncio.Runner() as runner:
+        running = running_demo()
+        demo = runner.run(running.__aenter__())
+        yield demo
+        runner.run(running.__aexit__(None, None, None))
+        assert "Traceback" not in demo.errors, demo.errors
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -9,29 +9,33 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from person import Person, person_at
 
 from doorstream.testing.receiver import Answer, Receiver
-from doorstream.testing.server import Demo, running_demo
+from doorstream.testing.server import Demo
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DOOR = {"deviceId": "some-door", "device": {"id": "some-door", "name": "Test door"}}
 LATE_MS = 600_000
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def demo() -> AsyncIterator[Demo]:
-    """A building in which nothing happens by itself."""
-    async with running_demo() as demo:
-        yield demo
-        assert "Traceback" not in demo.errors, demo.errors
-
-
-@pytest_asyncio.fixture
-async def person(demo: Demo) -> AsyncIterator[Person]:
-    """An administrator, signed in."""
+async def signed_in(demo: Demo) -> AsyncIterator[Person]:
+    """An administrator. One browser for all tests: starting another takes longer than most of them."""
     async with person_at(demo) as person:
         yield person
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def person(signed_in: Person) -> Person:
+    """The administrator with a fresh page of Live."""
+    await signed_in.opens("live")
+    await signed_in.does("reload")
+    await signed_in.sees(role="heading", name="Live")
+    return signed_in
 
 
 def happened(topic: str, who: str | None = None, *, late: int = 0, **more: Any) -> dict[str, Any]:

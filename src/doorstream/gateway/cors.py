@@ -19,11 +19,13 @@ ALLOWED_HEADERS = (
     "If-None-Match",
     "Last-Event-ID",
     "X-API-Key",
+    "X-Request-ID",
     "X-Requested-With",
     "X-SignalR-User-Agent",
     "access-token",
 )
 EXPOSED_HEADERS = (
+    "Content-Range",
     "ETag",
     "Link",
     "Location",
@@ -31,6 +33,7 @@ EXPOSED_HEADERS = (
     "X-RateLimit-Limit",
     "X-RateLimit-Remaining",
     "X-RateLimit-Reset",
+    "X-Request-ID",
     "X-Total-Count",
 )
 

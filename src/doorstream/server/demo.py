@@ -119,6 +119,13 @@ class Credentials:
     user           {username("site_admin")}
     password       {self.secret("site_admin")}
 
+  PlaceOS (WebSocket, {_socket_of(self.url)}/api/engine/v2/systems/control)
+    API key        {self._key("placeos")}
+    system         sys-{site.id}
+
+  Parakey ({self.url}/eventLogs)
+    access token   {self._key("parakey")}
+
   See the doors:      .venv/bin/doorstream tail
   Follow by HTTP:     curl -N -H "X-API-Key: {self.admin_key}" {self.url}/api/sites/{site.id}/stream
   Your own program:   the examples in README.md
@@ -131,6 +138,10 @@ class Credentials:
 
     def _user(self, role: str, holder: Holder) -> dict[str, str]:
         return {"username": username(role), "password": self.secret(role), "user_id": holder.id}
+
+
+def _socket_of(url: str) -> str:
+    return f"ws{url.removeprefix('http')}"
 
 
 def client_id(name: str) -> str:

@@ -164,6 +164,11 @@ class Courier:
     async def stop(self) -> None:
         """Stop; what does not end in a moment is attempted again by whoever goes on."""
         self._is_stopped = True
+        if self._is_following:
+            if not self._is_deaf:
+                self._subscription.hold()
+                self._read = max(self._read, self._subscription.position.sequence)
+            self._is_following = False
         self._subscription.close()
         if self._alarm is not None:
             self._alarm.cancel()

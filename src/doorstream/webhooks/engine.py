@@ -91,14 +91,19 @@ class Engine:
         """Keep how far webhooks have come: those to which something happened, or all. Raises LogUnavailable."""
         messages: list[Message] = []
         kept: dict[str, Cursor] = {}
-        for webhook_id, courier in tuple(self.couriers.items()):
-            if courier.has_moved or everybody:
-                courier.has_moved = False
-                cursor = await courier.cursor()
-                if cursor != self._kept.get(webhook_id):
-                    kept[webhook_id] = cursor
-                    messages.append(cursor_message(webhook_id, cursor))
-        await self.store.put_many(messages)
+        moved = [each for each in self.couriers.items() if each[1].has_moved or everybody]
+        for webhook_id, courier in moved:
+            courier.has_moved = False
+            cursor = await courier.cursor()
+            if cursor != self._kept.get(webhook_id):
+                kept[webhook_id] = cursor
+                messages.append(cursor_message(webhook_id, cursor))
+        try:
+            await self.store.put_many(messages)
+        except LogError:
+            for _, courier in moved:
+                courier.has_moved = True
+            raise
         self._kept.update(kept)
 
     # What couriers share.

@@ -203,11 +203,3 @@ async def test_the_log_of_the_proxy_holds_no_token(proxied: Proxied) -> None:
     assert "eyJ" not in proxied.said("access.log")
     assert "token=" not in proxied.said("access.log")
     assert proxied.said("error.log") == ""
-
-
-@pytest.mark.skipif(shutil.which("caddy") is None, reason="needs Caddy")
-def test_caddy_takes_its_configuration(tmp_path: Path) -> None:
-    command = ["caddy", "adapt", "--config", str(DEPLOY / "caddy/Caddyfile"), "--validate"]
-    environment = os.environ | {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
-    ended = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=30)
-    assert ended.returncode == 0, ended.stderr

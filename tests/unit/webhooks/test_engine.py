@@ -211,6 +211,21 @@ async def test_what_is_behind_the_position_is_known_by_the_ledger(
     assert idle_world.receivers.ids() == ["one", "two", "three", "four"]
 
 
+async def test_the_position_is_kept_at_the_end_also_of_an_idle_webhook(idle_world: World) -> None:
+    """One that followed the log for months without a match must not begin at its old position again."""
+    async with idle_world.serving():
+        await idle_world.webhook(topics=("x.test",))
+        await idle_world.happen("one")
+        await until(lambda: idle_world.receivers.ids() == ["one"])
+        await idle_world.happen(*(f"unwanted-{n}" for n in range(20)), topic="x.other")
+        await idle_world.hub.reached(21)
+    async with idle_world.serving() as service:
+        await service.ledger.current()
+        cursor = await service.ledger.cursor("hook")
+        assert cursor is not None
+        assert cursor.sequence == 21
+
+
 async def test_an_attempt_that_was_cut_off_is_made_again(idle_world: World) -> None:
     """At least once: whether the receiver had it is not known."""
     async with idle_world.serving() as service:

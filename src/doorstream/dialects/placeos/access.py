@@ -72,7 +72,7 @@ class Sight:
 
     identity: Identity
     catalogue: Catalogue
-    _callers: dict[str, Caller] = field(default_factory=dict)
+    _callers: dict[str, Caller] = field(default_factory=dict, init=False, repr=False, compare=False)
     """The caller as modules of a site see it: an identity is the same for as long as it stands."""
 
     def level(self, system_id: str) -> Level:

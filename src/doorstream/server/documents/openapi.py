@@ -15,10 +15,10 @@ from doorstream.server.documents.identity import IDENTITY
 from doorstream.server.documents.notation import INTEGER, TEXT, Group, Operation, Parameter, Schema, record, ref
 from doorstream.server.documents.parakey import PARAKEY
 from doorstream.server.documents.pdk import PDK, SOCKET_IO
-from doorstream.server.documents.placeos import PLACEOS, SIGNIN
+from doorstream.server.documents.placeos import PAGES, PLACEOS, SIGNIN
 from doorstream.server.documents.salto import SALTO
 
-GROUPS: Final = (IDENTITY, PDK, SOCKET_IO, SALTO, PARAKEY, PLACEOS, SIGNIN)
+GROUPS: Final = (IDENTITY, PDK, SOCKET_IO, SALTO, PARAKEY, PLACEOS, PAGES, SIGNIN)
 """What belongs to dialects, or to none alone."""
 
 INTRODUCTION: Final = """\

@@ -326,11 +326,12 @@ _TOKEN: Final = Operation(
     errors={400: "Not a request that can be granted", 401: "The client is not known", 413: "Too large"},
 )
 
-SIGNIN: Final = Group(
+PAGES: Final = Group(
     tag="placeos",
     text="",
     security=(),
-    error=ref("PlaceOAuthError"),
+    error=TEXT,
+    error_media=HTML,
     errors={},
     operations={
         ("GET", "/auth/authority"): Operation(
@@ -357,7 +358,7 @@ SIGNIN: Final = Group(
             what="The form again: name or password are wrong",
             body=record({"username": TEXT, "password": TEXT, "continue": TEXT}, optional=("continue",)),
             body_media=FORM,
-            errors=_GO_ON,
+            errors=_GO_ON | {403: "The form belongs to another page"},
         ),
         ("GET", "/auth/logout"): Operation(status=303, what="Go on there", query=_CONTINUE),
         ("GET", "/auth/oauth/authorize"): Operation(
@@ -372,9 +373,18 @@ SIGNIN: Final = Group(
                 "code_challenge": Parameter("RFC 7636"),
                 "code_challenge_method": Parameter("RFC 7636", just("S256")),
             },
+            errors={400: "The application is not one that is trusted"},
         ),
-        ("POST", "/auth/token"): _TOKEN,
-        ("POST", "/auth/oauth/token"): _TOKEN,
     },
 )
-"""Signing in, for people's browsers and for applications."""
+"""Signing in, for people's browsers."""
+
+SIGNIN: Final = Group(
+    tag="placeos",
+    text="",
+    security=(),
+    error=ref("PlaceOAuthError"),
+    errors={},
+    operations={("POST", "/auth/token"): _TOKEN, ("POST", "/auth/oauth/token"): _TOKEN},
+)
+"""Tokens for applications."""

@@ -251,7 +251,7 @@ async def test_a_variable_without_value_any_more_is_null(house: House) -> None:
     assert sink.values == [True, None]
 
 
-async def test_a_broken_socket_harms_no_other(house: House, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_broken_socket_harms_no_other(house: House) -> None:
     broken, sound = Sink(), Sink()
     house.bind(broken)
     house.bind(sound)
@@ -263,4 +263,3 @@ async def test_a_broken_socket_harms_no_other(house: House, caplog: pytest.LogCa
     house.set("locked", value=True)
     await turn()
     assert sound.values == [True]
-    del caplog

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import websockets
-from placeos_support import CLIENTS, META, PATH, SYS, Room, key, open_room
+from placeos_support import META, PATH, SYS, Room, key, open_room
 from structlog.testing import capture_logs
 
 from doorstream.dialects.placeos import routes
@@ -133,9 +133,7 @@ async def test_pos_13_a_cookie_counts_from_our_own_pages_only(room: Room) -> Non
             assert await client.ask("ping") == "pong"
 
 
-async def test_pos_03_ping_is_answered_at_once_and_pongs_come_by_themselves(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_pos_03_ping_is_answered_at_once_and_pongs_come_by_themselves(room: Room) -> None:
     async with room.connect() as client:
         async with asyncio.timeout(1):
             assert await client.ask("ping") == "pong"
@@ -146,7 +144,6 @@ async def test_pos_03_ping_is_answered_at_once_and_pongs_come_by_themselves(
         assert connection in room.stream.pongs
     await until(lambda: not room.presence._present)
     assert connection not in room.stream.pongs
-    del monkeypatch
 
 
 async def test_pos_04_bind_gives_success_with_meta_and_then_the_value(room: Room) -> None:
@@ -186,8 +183,8 @@ async def test_pos_06_meta_repeats_what_was_sent(room: Room) -> None:
     """Also on a binding of the same variable by another address."""
     async with room.connect() as client:
         for index in ({}, {"index": None}, {"index": 1}):
-            command = client.command("bind", name=f"n{len(index)}{index.get('index')}") | {}
-            command.pop("index")
+            command = client.command("bind", name=f"variable for {index}")
+            del command["index"]
             answer = await client.ask(command | index)
             assert answer["meta"] == {"sys": SYS, "mod": "Bookings", "index": 1, "name": command["name"]}
         answer = await client.ask(client.command("exec", name="make_booking", args=[5], id='é"x'))
@@ -439,7 +436,6 @@ async def test_a_revoked_client_is_disconnected_within_a_second(room: Room, chan
                 assert caught.value.rcvd is not None
                 assert caught.value.rcvd.code == 1008
         assert await other.ask("ping") == "pong"
-    assert set(CLIENTS) >= {"user"}
 
 
 async def test_a_slow_client_gets_last_values_and_every_answer(connection: Connection) -> None:
@@ -469,7 +465,7 @@ async def test_a_slow_client_gets_last_values_and_every_answer(connection: Conne
         assert sorted(answered) == sorted(f"exec {number}" for number in range(answers))
 
 
-async def test_pos_14_a_plain_request_is_told_to_upgrade(room: Room) -> None:
+async def test_a_plain_request_is_told_to_upgrade(room: Room) -> None:
     answer = await room.http("GET", PATH)
     assert (answer.status, answer.headers["Upgrade"]) == (426, "websocket")
 

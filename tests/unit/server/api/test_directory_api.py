@@ -445,7 +445,7 @@ class TestProblems:
         def fail(*_):
             raise RuntimeError("secret detail")
 
-        monkeypatch.setattr(world.auth, "authenticate", fail)
+        monkeypatch.setattr(world.auth, "caller", fail)
         client = world.client("ops")
         answers = []
 
