@@ -18,5 +18,9 @@ export default defineConfig({
     license: { fileName: "licenses.md" },
     chunkSizeWarningLimit: 200,
   },
-  server: { proxy: { "/api": server, "/v1": { target: server, ws: true }, "/socket.io": { target: server, ws: true } } },
+  server: {
+    proxy: Object.fromEntries(
+      ["/api", "/v1", "/socket.io", "/oauth2", "/connect", "/eventLogs", "/readyz", "/docs"].map((path) => [path, { target: server, ws: true }]),
+    ),
+  },
 })

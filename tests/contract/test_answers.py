@@ -198,7 +198,7 @@ async def test_every_answer_is_as_documented(world: World, made: Made) -> None:
         asked += 1
         faults += [f"{path}: {fault}" for fault in judged(judge, made, operation, (status, media, body))]
     assert not faults, "\n".join(faults)
-    assert asked > 90
+    assert asked > 80
 
 
 @pytest.mark.asyncio(loop_scope="session")

@@ -51,7 +51,7 @@ class Listen:
     "The server's certificate and its chain, as a PEM file: speak TLS only."
     tls_key: Path | None = None
     "The certificate's key, as a PEM file."
-    trusted_proxies: tuple[str, ...] = ()
+    trusted_proxies: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     "Addresses or networks of proxies, as in 10.0.0.0/8, whose X-Forwarded headers count."
     system_token_ttl: Annotated[float, Parameter(validator=Number(gt=0))] = 300.0
     "Seconds for which a PDK system token is valid."

@@ -19,7 +19,7 @@ from doorstream.drivers.errors import (
     UnknownFunction,
 )
 from doorstream.drivers.functions import Function, audited, internal, security
-from doorstream.drivers.running import Limits
+from doorstream.drivers.house import Limits
 from doorstream.drivers.runtime import Debugger, Drivers, Options
 from doorstream.drivers.status import StatusStore
 from doorstream.drivers.views import DriverView, ModuleView

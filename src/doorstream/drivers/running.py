@@ -12,8 +12,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -21,72 +20,22 @@ from doorstream.drivers.callers import Caller
 from doorstream.drivers.driver import Driver, Handle, ModuleInfo
 from doorstream.drivers.errors import DriverFault, DriversError, InvalidSettings, ModuleUnavailable
 from doorstream.drivers.follow import Place
-from doorstream.drivers.instance import CONNECTED, EXECUTE_LIMIT, Instance, described
+from doorstream.drivers.house import House
+from doorstream.drivers.instance import CONNECTED, Instance, described
 from doorstream.drivers.levels import RANK, LogLevel, Sink
-from doorstream.drivers.loader import Catalogue, Loaded
+from doorstream.drivers.loader import Loaded
 from doorstream.drivers.pacing import Allowance, LogPacer, StatusPacer
 from doorstream.drivers.plan import ModulePlan
 from doorstream.drivers.process import ProcessInstance
 from doorstream.drivers.settings import read_settings
-from doorstream.drivers.status import StatusStore
 from doorstream.drivers.views import ModuleState
-from doorstream.drivers.watch import Watch, watched
+from doorstream.drivers.watch import watched
 
 _logger = structlog.get_logger(__name__)
 
 _SERVER_LEVELS = {"trace": "debug", "notice": "info", "warn": "warning", "fatal": "critical"}
 _REPORTS_PER_SECOND = 10.0
 _MOST_DOUBLED = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What modules may do before something is done about them. Durations in seconds."""
-
-    execute: float = EXECUTE_LIMIT
-    """Within this time a function answers."""
-    blocking: float = 1.0
-    """So long one step of a module's code may keep the event loop."""
-    most_blocked: int = 3
-    """A module that blocks so often within ``blocked_window`` is given up."""
-    blocked_window: float = 600.0
-    stuck: float = 30.0
-    """What has not given the event loop back by then never will: the process is ended."""
-    process_blocking: float = 30.0
-    """So long the code of a module in a process of its own may block."""
-    first_pause: float = 1.0
-    """Before a failed module is started again; doubled each time, up to ``longest_pause``."""
-    longest_pause: float = 60.0
-    most_failures: int = 5
-    """After so many failures in a row a module is given up."""
-    stable_after: float = 60.0
-    """What ran for so long has not failed in a row with what comes then."""
-
-
-class House(Protocol):
-    """What a running module needs of the runtime."""
-
-    catalogue: Catalogue
-    status: StatusStore
-    watch: Watch
-    limits: Limits
-    beginning: asyncio.Semaphore
-    """So many modules begin at the same time: the others' time has not begun yet."""
-
-    def now(self) -> float:
-        """Seconds since 1970."""
-
-    def furnish(self, driver: type[Driver]) -> type[Driver]:
-        """The class to be used for a driver: built-in ones know more of the house than others."""
-
-    def follow(self, place: Place, variable: str, receive: Callable[[bytes | None], object]) -> Handle:
-        """Follow a variable of whichever module has that place."""
-
-    async def call_at(self, place: Place, function: str, args: Any, caller: Caller) -> bytes:
-        """Call the module that has that place; raises DriversError."""
-
-    async def keep(self, site_id: str, events: Sequence[Mapping[str, Any]]) -> None:
-        """Append events to the log; raises InvalidEvent or LogError."""
 
 
 class Running:

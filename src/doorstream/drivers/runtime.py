@@ -31,12 +31,13 @@ from doorstream.drivers.errors import (
 )
 from doorstream.drivers.follow import Followers, Place
 from doorstream.drivers.functions import Function
+from doorstream.drivers.house import Limits
 from doorstream.drivers.instance import CONNECTED
 from doorstream.drivers.levels import Sink
 from doorstream.drivers.loader import Catalogue
 from doorstream.drivers.plan import ModulePlan, modules_of
 from doorstream.drivers.remote import Branch, Desk, Order
-from doorstream.drivers.running import Limits, Running
+from doorstream.drivers.running import Running
 from doorstream.drivers.settings import read_settings
 from doorstream.drivers.simulated import Story
 from doorstream.drivers.status import StatusStore
@@ -271,7 +272,7 @@ class Drivers:
         """Have ``sink(level, message, klass)`` called with a module's log lines, debug ones included, until closed."""
         return Debugger((self._branch or self).attach(module_id, sink))
 
-    # What the parts inside need: ``running.House`` and ``remote.Host``.
+    # What the parts inside need: ``house.House`` and ``remote.Host``.
 
     def now(self) -> float:
         """Seconds since 1970."""

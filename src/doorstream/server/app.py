@@ -33,6 +33,7 @@ from doorstream.server.api.access import Access
 from doorstream.server.api.clients import clients_router
 from doorstream.server.api.connections import connections_router
 from doorstream.server.api.events import events_router
+from doorstream.server.api.modules import modules_router
 from doorstream.server.api.operations import operations_router
 from doorstream.server.api.owned import owned_router
 from doorstream.server.api.problems import Problem
@@ -147,6 +148,7 @@ def _add_own(app: FastAPI, services: Services) -> None:
         members_router(directory, access),
         users_router(directory, access),
         clients_router(directory, access),
+        modules_router(directory, services.drivers, access),
         webhooks_router(directory, access, services.webhooks),
         session_router(services.auth, access),
         connections_router(services.presence, services.hub, access, worker=services.number),

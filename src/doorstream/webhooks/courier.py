@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 import structlog
+from msgspec import structs
 
 from doorstream.events import Event, Position
 from doorstream.events.entities import Webhook
@@ -524,7 +525,7 @@ class Courier:
         """Note in the ledger that these wait for those before them."""
         at = int(self._desk.clock() * 1000)
         for job in jobs:
-            attempt = attempt_of(job.due, number=0, at=at, state=State.HELD)
+            attempt = attempt_of(structs.replace(job.due, number=0), at=at, state=State.HELD)
             stored = await self._desk.store.record(self.webhook.id, attempt)
             self._stored = max(self._stored, stored)
             self._unfinished.pop(job.due.sequence, None)

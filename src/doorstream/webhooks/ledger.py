@@ -44,7 +44,7 @@ _MAX_PENDING = 50_000
 _LINGER = 0.02  # several records become one transaction, unless somebody waits for them
 _RETRY = 1.0
 _PATIENCE = 10.0
-_PURGED_AFTER = 0.5
+_PURGED_AFTER = 0.05
 _PRUNE_EVERY = 60.0
 _PRUNED_AT_ONCE = 10_000
 _PLACES = 1000  # records in one message of the stream, at most
@@ -53,6 +53,8 @@ _SQLITE_CORRUPT, _SQLITE_NOTADB = 11, 26
 _SCHEMA, _DELIVERY, _ATTEMPT, _DUE = (
     files(__package__).joinpath(f"{name}.sql").read_text() for name in ("schema", "delivery", "attempt", "due")
 )
+_DELIVERIES = {size: _DELIVERY.format(rows=", ".join([f"({', '.join('?' * 21)})"] * size)) for size in (32, 8, 1)}
+_ATTEMPTS = {size: _ATTEMPT.format(rows=", ".join([f"({', '.join('?' * 11)})"] * size)) for size in (32, 8, 1)}
 _HEALTH = "INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?)"
 _DONE = "DELETE FROM dues WHERE webhook = ? AND delivery = ? AND number <= ?"
 _CURSOR = "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)"
@@ -72,6 +74,7 @@ class Ledger:
         self._path = path
         self._store = store
         self.applied = 0
+        self._nothing_upto = 0
         self._on_due: Callable[[str], None] = lambda _: None
         self._writer = ThreadPoolExecutor(1, "ledger-writer")
         self._reader = ThreadPoolExecutor(1, "ledger-reader")
@@ -122,14 +125,18 @@ class Ledger:
 
     async def _has(self, last: int) -> bool:
         """Wait a little for that sequence; it may have been purged, and then nothing brings it."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PURGED_AFTER):
-                await self.reached(last)
+        if self._nothing_upto < last:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PURGED_AFTER):
+                    await self.reached(last)
         applied = self.applied
-        if applied >= last:
+        if max(applied, self._nothing_upto) >= last:
             return True
         following = await self._store.stream.reader.read(applied, SUBJECTS, 1)
-        return not following or following[0].sequence > last
+        if following and following[0].sequence <= last:
+            return False
+        self._nothing_upto = last
+        return True
 
     async def reached(self, sequence: int) -> None:
         """Wait until ``applied`` is at least that sequence."""
@@ -255,6 +262,7 @@ class Ledger:
     async def _recover(self, error: Exception) -> None:
         await self._stop_tail()
         if isinstance(error, sqlite3.Error) and _is_damage(error):
+            self._nothing_upto = 0
             with contextlib.suppress(sqlite3.Error):
                 self.applied = await asyncio.get_running_loop().run_in_executor(self._writer, self._build_anew)
         await asyncio.sleep(_RETRY)
@@ -338,9 +346,7 @@ class Ledger:
         try:
             if kind == ATTEMPT:
                 attempts = decode_attempts(record.data)
-                values = (webhook_id, record.sequence * _PLACES, record.data.decode())
-                connection.execute(_DELIVERY, values)
-                connection.execute(_ATTEMPT, values)
+                _keep(connection, webhook_id, attempts, record.sequence * _PLACES)
                 _follow_up(connection, webhook_id, attempts)
             elif kind == DUE:
                 content = decode_due(record.data)
@@ -394,6 +400,64 @@ WHERE (webhook, delivery) IN (
     SELECT webhook, delivery FROM deliveries WHERE last < ? AND state IN ('delivered', 'dead') LIMIT ?
 )
 """
+
+
+def _keep(connection: sqlite3.Connection, webhook_id: str, attempts: Sequence[Attempt], first: int) -> None:
+    """What became of the deliveries, and the attempts; an event that is held back is none."""
+    deliveries: list[tuple[Any, ...]] = []
+    made: list[tuple[Any, ...]] = []
+    for place, each in enumerate(attempts, first):
+        deliveries.append(
+            (
+                webhook_id,
+                each.delivery,
+                place,
+                place,
+                each.epoch,
+                each.sequence,
+                each.event,
+                each.site,
+                each.topic,
+                each.message,
+                each.device,
+                each.line,
+                each.replay,
+                each.test,
+                each.state,
+                each.number,
+                each.at,
+                each.at,
+                each.next,
+                each.status,
+                each.error,
+            )
+        )
+        if each.number:
+            made.append(
+                (
+                    webhook_id,
+                    each.delivery,
+                    each.number,
+                    place,
+                    each.at,
+                    each.state,
+                    each.status,
+                    each.error,
+                    each.duration,
+                    each.answer,
+                    each.next,
+                )
+            )
+    _insert(connection, _DELIVERIES, deliveries)
+    _insert(connection, _ATTEMPTS, made)
+
+
+def _insert(connection: sqlite3.Connection, statements: dict[int, str], rows: list[tuple[Any, ...]]) -> None:
+    at = 0
+    for size, statement in statements.items():
+        while len(rows) - at >= size:
+            connection.execute(statement, [value for row in rows[at : at + size] for value in row])
+            at += size
 
 
 def _follow_up(connection: sqlite3.Connection, webhook_id: str, attempts: Sequence[Attempt]) -> None:

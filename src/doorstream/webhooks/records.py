@@ -143,7 +143,21 @@ def message_id(event: Event, webhook: Webhook) -> str:
 
 def attempt_of(due: Due, **outcome: Any) -> Attempt:
     """The attempt of a delivery that ended so."""
-    return Attempt(**{name: getattr(due, name) for name in _DUE_FIELDS} | outcome)
+    return Attempt(
+        due.delivery,
+        due.epoch,
+        due.sequence,
+        due.event,
+        due.site,
+        due.topic,
+        due.message,
+        due.number,
+        due.spared,
+        due.device,
+        due.line,
+        due.replay,
+        **outcome,
+    )
 
 
 def due_after(due: Due, *, spared: bool) -> Due:

@@ -26,6 +26,7 @@ _logger = structlog.get_logger(__name__)
 DIALECT = "placeos"
 
 _HEADS_KEPT = 4096
+_BROKEN = "a connection cannot be written to"
 
 MAX_JOINED = 256_000
 """Bytes for one socket in one turn beyond which last values only are sent, and one after the other."""
@@ -64,12 +65,14 @@ class Key(NamedTuple):
 class Group:
     """The sockets that get the very same frames."""
 
-    __slots__ = ("bound", "key", "last", "members", "notify", "pending", "sent", "size")
+    __slots__ = ("bound", "checked", "key", "last", "members", "notify", "pending", "sent", "size")
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.notify = Notify(key.request_id, key.address, key.form)
-        self.members: dict[Listener, None] = {}
+        self.members: dict[Listener, Write] = {}
+        self.checked = 0
+        """How much had been written to whomever when the members were last asked how much they have unsent."""
         self.bound = 0
         """How many sockets are bound: the members, and those that do not keep up."""
         self.pending: list[Value] = []
@@ -116,6 +119,8 @@ class Bindings:
         behind_at: int,
         most: int = MAX_JOINED,
     ) -> None:
+        self._written = 0
+        self._unchecked = behind_at // 2
         self.delivered: Counter[str] = Counter()
         """Notifications that were written, under the dialect's name."""
         self._behind_at = behind_at
@@ -151,7 +156,7 @@ class Bindings:
         if listener.behind is not None:
             listener.behind[group] = None
             return None
-        group.members[listener] = None
+        group.members[listener] = listener.write
         return self._frame(group.notify, group.last) if group.last is not None else None
 
     def unbind(self, listener: Listener, address: Address) -> None:
@@ -265,7 +270,7 @@ class Bindings:
     def _flush(self, groups: Sequence[Group]) -> None:
         """Write what waits to the members of these groups."""
         if len(groups) == 1:
-            self._write_to(tuple(groups[0].members), self._frames(groups[0]))
+            self._write_group(groups[0])
         elif groups:
             self._write_joined(groups)
         for group in groups:
@@ -287,11 +292,29 @@ class Bindings:
             parts += (self._frame_head(around + len(written)), head, written, tail)
         return b"".join(parts)
 
+    def _write_group(self, group: Group) -> None:
+        """Write to all members. How much they have unsent is asked only when it can have become too much."""
+        data = self._frames(group)
+        self._written += len(data)
+        if self._written - group.checked > self._unchecked:
+            group.checked = self._written
+            self._write_to(tuple(group.members), data)
+            return
+        unwritten = iter(tuple(group.members.values()))
+        while True:
+            try:
+                for write in unwritten:
+                    write(data)
+                break
+            except Exception:  # one connection's fault is not the others'
+                _logger.exception(_BROKEN)
+
     def _write_joined(self, groups: Sequence[Group]) -> None:
         """One write for each socket, whichever of the groups it is in; sockets in the same ones share the bytes."""
         parts: dict[Listener, list[bytes]] = {}
         for group in groups:
             frames = self._frames(group)
+            self._written += len(frames)
             for listener in group.members:
                 known = parts.get(listener)
                 if known is None:
@@ -321,7 +344,7 @@ class Bindings:
             try:
                 listener.write(data)
             except Exception:  # one connection's fault is not the others'
-                _logger.exception("a connection cannot be written to")
+                _logger.exception(_BROKEN)
 
     def _fall_behind(self, listener: Listener) -> None:
         """Take a socket out of its groups until it has drained."""
@@ -349,4 +372,4 @@ class Bindings:
         last = group.last
         if last is not None and (seen is None or seen.json != last.json):
             listener.write(self._frame(group.notify, last))
-        group.members[listener] = None
+        group.members[listener] = listener.write

@@ -149,7 +149,12 @@ WEBHOOKS: Final = Channel(
             record(_ATTRIBUTES, {"data": _DATA}, optional=("subject",)),
         ),
         _delivery("cloudevents-binary", "A CloudEvent 1.0.2 with its attributes in headers", _DATA, _BINARY),
-        _delivery("parakey", "Parakey's: an unlock as an event log", ref("ParakeyEventLog")),
+        _delivery(
+            "parakey",
+            "Parakey's: an unlock as an event log",
+            ref("ParakeyEventLog"),
+            {"User-Agent": TEXT | {"description": "As the vendor's is"}},
+        ),
         _delivery(
             "pdk",
             "PDK's, signed in its way",
