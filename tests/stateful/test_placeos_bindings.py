@@ -22,7 +22,7 @@ VARIABLES = ["locked", "mode"]
 ADDRESSES = [Address(*PLACES[0], "locked"), Address(*PLACES[0], "mode"), Address(*PLACES[1], "locked")]
 ANY_ADDRESS = st.sampled_from([*ADDRESSES[:1] * 4, *ADDRESSES[1:]])
 CLIENTS = range(3)
-LIMIT = 100
+LIMIT = 1  # so low that every write is preceded by a look
 
 
 class Client:

@@ -49,6 +49,7 @@ METRICS: Final = (
     Definition("doorstream_deliveries", "counter", "Messages that were written to connections.", ("dialect",)),
     Definition("doorstream_published_events", "counter", "Events that were handed out live."),
     Definition("doorstream_resumes", "counter", "Subscriptions that went on from an older position.", ("result",)),
+    Definition("doorstream_modules", "gauge", "Modules of all sites.", ("driver", "state")),
     Definition("doorstream_sockets", "counter", "What happened to WebSockets and polling sessions.", ("what",)),
 )
 """Every metric of ours. Counters have ``_total`` at the end of their names, as Prometheus wants it."""
@@ -99,6 +100,7 @@ def add_metrics(app: FastAPI, services: Services) -> None:
         _take_counts(sample, services)
         await _take_log(sample, services)
         await _take_connections(sample, services)
+        await _take_modules(sample, services)
         registry = CollectorRegistry(auto_describe=False)
         registry.register(sample)
         return Response(generate_latest(process) + generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -149,6 +151,18 @@ async def _take_connections(sample: _Sample, services: Services) -> None:
     for dialect in sorted(expired):
         sample.set("doorstream_connections_token_expired", expired[dialect], dialect)
         sample.set("doorstream_unsent_bytes", unsent[dialect], dialect)
+
+
+async def _take_modules(sample: _Sample, services: Services) -> None:
+    """How modules are doing: ``running``, ``stopped`` on purpose, or ``failed``."""
+    states: Counter[tuple[str, str]] = Counter()
+    for site in tuple(services.directory.sites):
+        for module in services.drivers.modules(site.id):
+            state = "running" if module.running else "failed" if module.wanted else "stopped"
+            states[module.driver, state] += 1
+        await asyncio.sleep(0)
+    for (driver, state), count in sorted(states.items()):
+        sample.set("doorstream_modules", count, driver, state)
 
 
 def _described(services: Services) -> Iterator[Describable]:

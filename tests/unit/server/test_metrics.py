@@ -82,6 +82,7 @@ async def test_what_is_defined_is_there(demo: Demo) -> None:
     assert names == {definition.name for definition in METRICS}
     assert values["doorstream_connections", "events", "live"] == 1
     assert values["doorstream_deliveries_total", "events"] == 2
+    assert values["doorstream_modules", "simulated_door", "running"] == 12
     assert values["doorstream_log_up",] == 1
     assert values["doorstream_log_lag_events",] == 0
 

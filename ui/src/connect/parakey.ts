@@ -15,8 +15,9 @@ export async function inspect({ siteId, credential, frames }: Setting): Promise<
       const isFirst = etag === ""
       etag = changed.headers.get("ETag") ?? ""
       if (isFirst) return
+      const asked = new Date()
       const answer = await watched(frames, `${logs}&startDate=${since.toISOString()}&orderBy=createdAt:DESC`, { headers })
-      since = new Date()
+      since = asked
       for (const log of (await answer.json()) as unknown[]) frames.add("in", JSON.stringify(log))
     } catch (error) {
       frames.add("error", error instanceof Error ? error.message : String(error))

@@ -204,8 +204,9 @@ async function poll() {
   const isFirst = etag === ""
   etag = changed.headers.get("ETag")
   if (isFirst) return
+  const asked = new Date() // before the question: what comes during it is read again rather than missed
   const answer = await fetch(\`\${logs}&startDate=\${since.toISOString()}&orderBy=createdAt:DESC\`, { headers })
-  since = new Date()
+  since = asked
   for (const log of await answer.json()) console.log(log)
 }
 

@@ -107,7 +107,7 @@ class Bindings:
     """All bindings of a worker. ``frame_head`` gives what goes before a message of a length.
 
     ``resolve`` says which module is at a place, ``value_of`` what a variable's JSON is now. Beyond ``behind_at`` unsent
-    bytes a socket gets last values only; ``most`` bytes are joined for one socket in one turn.
+    bytes, give or take a half, a socket gets last values only; ``most`` bytes are joined for one socket in one turn.
     """
 
     def __init__(
