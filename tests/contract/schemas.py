@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 _DOCUMENT, _OPEN = "urn:document", "urn:open"
+
+_FORMATS = FormatChecker(("uuid",))
+
+
+@_FORMATS.checks("date-time", raises=ValueError)
+def _is_moment(value: object) -> bool:
+    """RFC 3339: with a zone."""
+    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
 
 
 class Judge:
@@ -24,9 +33,7 @@ class Judge:
     def faults(self, schema: dict[str, Any], value: Any) -> list[str]:
         """What is wrong with a value; nothing if it fits."""
         placed = _absolute(_closed(schema))
-        validator = Draft202012Validator(
-            placed, registry=self._registry, format_checker=Draft202012Validator.FORMAT_CHECKER
-        )
+        validator = Draft202012Validator(placed, registry=self._registry, format_checker=_FORMATS)
         errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
         return [f"{error.json_path}: {error.message[:300]}" for error in errors]
 

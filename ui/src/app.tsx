@@ -160,6 +160,7 @@ function NoSite() {
 
 function LineState({ live }: { live: Live }) {
   const line = live.line.value
+  if (live.loading.value.is === "failed") return null
   const [tone, word] =
     line.is === "away" ? ["danger", "Server away"] : line.is === "opening" ? ["warn", "Connecting"] : ["ok", "Connected"]
   return (

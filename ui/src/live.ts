@@ -13,7 +13,7 @@ import { Follower, type Line } from "./follow.ts"
 
 /** Events that are kept in the page. */
 export const KEPT = 500
-const READ_AT_FIRST = 200
+const READ_AT_FIRST = KEPT
 const STATES_READ = 1000
 const SHOWN_EVERY = 200
 /** With more new events than this since the last time, nobody reads them one by one: the page is left in peace. */
@@ -44,6 +44,8 @@ export class Live {
   nodes: CloudNode[] = []
   /** How many came since the page was opened. */
   received = 0
+  /** From when on every event was counted, in milliseconds since 1970. */
+  countedSince = 0
 
   private follower: Follower | null = null
   private readonly controller = new AbortController()
@@ -103,6 +105,7 @@ export class Live {
     }
     this.recent = recent.map((event) => ({ event, isFilledIn: false }))
     for (const event of recent) this.countIn(event)
+    this.countedSince = recent.length < READ_AT_FIRST ? 0 : (recent.at(-1)?.recorded ?? 0)
     this.loading.value = { is: "ready" }
     this.version.value += 1
     this.follower = new Follower(this.siteId, position, {

@@ -41,7 +41,7 @@ _logger = structlog.get_logger(__name__)
 
 _BATCH = 1000
 _MAX_PENDING = 50_000
-_LINGER = 0.02  # several records become one transaction, unless somebody waits for them
+_LINGER = 0.2  # several records become one transaction, unless somebody waits for them
 _RETRY = 1.0
 _PATIENCE = 10.0
 _PURGED_AFTER = 0.05
@@ -57,6 +57,7 @@ _DELIVERIES = {size: _DELIVERY.format(rows=", ".join([f"({', '.join('?' * 21)})"
 _ATTEMPTS = {size: _ATTEMPT.format(rows=", ".join([f"({', '.join('?' * 11)})"] * size)) for size in (32, 8, 1)}
 _HEALTH = "INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?)"
 _DONE = "DELETE FROM dues WHERE webhook = ? AND delivery = ? AND number <= ?"
+_DUE_SUBJECTS = f"webhooks.{DUE}."
 _CURSOR = "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)"
 _TABLES = ("deliveries", "attempts", "dues", "cursors", "health")
 
@@ -290,13 +291,15 @@ class Ledger:
         else:
             self._overrun = True  # what is missing is read again
         self._arrived.set()
+        if record.subject.startswith(_DUE_SUBJECTS):  # somebody is to be told of it soon
+            self._hurry.set()
 
     async def _apply_live(self) -> None:
         while not self._overrun:
             if not self._pending:
                 self._arrived.clear()
-                await self._arrived.wait()
                 self._hurry.clear()
+                await self._arrived.wait()
                 if not self._waiting:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_LINGER):

@@ -1,7 +1,7 @@
 /** Events as they happen. */
 import { useMemo, useState } from "preact/hooks"
 import { CATEGORIES, categoryOf, type Category, type DoorEvent } from "../events.ts"
-import { count, many } from "../format.ts"
+import { clock, count, many } from "../format.ts"
 import { COLUMN_MS, COLUMNS, KEPT, type Kept, type Live } from "../live.ts"
 import { Empty, Failed, Head, Skeleton, useNow } from "../parts/common.tsx"
 import { EventRow } from "../parts/event-row.tsx"
@@ -123,6 +123,8 @@ function Timeline({ live }: { live: Live }) {
   const top = Math.max(4, ...totals)
   const all = totals.reduce((sum, total) => sum + total, 0)
   const minutes = (COLUMN_MS * COLUMNS) / 60_000
+  const begins = (last - COLUMNS + 1) * COLUMN_MS
+  const over = live.countedSince > begins ? `since ${clock(live.countedSince)}` : `in ${minutes} minutes`
   return (
     <figure class="card timeline">
       <svg viewBox={`0 0 ${COLUMNS * 10} ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true">
@@ -141,7 +143,7 @@ function Timeline({ live }: { live: Live }) {
       <figcaption class="timeline-scale num">
         <span>{minutes} min ago</span>
         <span>
-          {many(all, "event")} in {minutes} minutes, at most {count(Math.max(...totals))} in {COLUMN_MS / 1000} s
+          {many(all, "event")} {over}, at most {count(Math.max(...totals))} in {COLUMN_MS / 1000} s
         </span>
         <span>now</span>
       </figcaption>

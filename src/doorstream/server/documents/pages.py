@@ -109,15 +109,16 @@ def streams_page(document: Mapping[str, Any]) -> str:
 
 def _channel(document: Mapping[str, Any], key: str) -> str:
     channel = document["channels"][key]
+    operations = list(_operations(document, key))
     address = channel["address"]
     shown = f"<p><code>{_text(address)}</code></p>" if address is not None else ""
-    flows = "".join(_operation(each) for each in _operations(document, key))
+    flows = "".join(_operation(each) for each in operations)
     messages = "".join(_message(name, document["components"]["messages"][name]) for name in channel["messages"])
     return f"""
 <h2 id="{key}">{_text(channel["title"])}</h2>
 {shown}
 <p>{_text(channel["description"])}</p>
-{_parameters(channel)}
+{_parameters(channel, *operations)}
 <h3>Who says what</h3>
 <ul>{flows}</ul>
 <h3>Messages</h3>
@@ -148,8 +149,10 @@ def _message(key: str, message: Mapping[str, Any]) -> str:
     return f'<details id="message-{key}"><summary>{title}</summary>{headers}{_schema(message["payload"])}</details>'
 
 
-def _parameters(channel: Mapping[str, Any]) -> str:
-    query = channel.get("bindings", {}).get("ws", {}).get("query")
+def _parameters(*described: Mapping[str, Any]) -> str:
+    """What stands in the query: of a WebSocket's channel, or of an HTTP operation."""
+    bindings = [binding for each in described for binding in each.get("bindings", {}).values()]
+    query = next((binding["query"] for binding in bindings if "query" in binding), None)
     if query is None:
         return ""
     required = query.get("required", ())
