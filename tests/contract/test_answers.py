@@ -109,7 +109,7 @@ async def _names(world: World) -> dict[str, str]:
         "/api/organizations/{organization_id}": demo.site_id,
         "/api/engine/v2/systems/{system_id}": placeos,
         "/api/engine/v2/zones/{zone_id}": (await world.value("/api/engine/v2/zones"))[0]["id"],
-        "/api/engine/v2/modules/{module_id}": device["id"],
+        "{module_id}": device["id"],
         "/api/engine/v2/drivers/{driver_id}": device["driver_id"],
         "{slug}": "Door_1",
         "{key}": next(iter(await world.value(f"/api/engine/v2/systems/{placeos}/Door_1"))),

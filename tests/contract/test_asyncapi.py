@@ -98,7 +98,7 @@ async def test_what_pdk_streams_is_as_documented(made: Made, demo: Demo) -> None
     """Every event of the stream at least once, and whatever the demo's story tells meanwhile."""
     query = {"EIO": "4", "transport": "websocket", "token": await demo.system_token(), "recovery": "0"}
     seen: Counter[str] = Counter()
-    async with connect(_address(demo, "/socket.io/", query)) as socket:
+    async with connect(_address(demo, "/socket.io/", query), max_queue=None) as socket:
         await socket.send("40")
         topics = [*sorted(STREAMED), "liveEvent"]
         await socket.send(f"420{json.dumps(['subscribeIsolated', {'topics': [*topics, 'none']}])}")

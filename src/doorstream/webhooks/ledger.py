@@ -41,7 +41,7 @@ _logger = structlog.get_logger(__name__)
 
 _BATCH = 1000
 _MAX_PENDING = 50_000
-_LINGER = 0.2  # several records become one transaction, unless somebody waits for them
+_LINGER = 0.05  # several records become one transaction, unless somebody waits for them
 _RETRY = 1.0
 _PATIENCE = 10.0
 _PURGED_AFTER = 0.05

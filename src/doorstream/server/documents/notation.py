@@ -78,6 +78,8 @@ def structs(*types: type[Any], complete: bool = True) -> dict[str, Schema]:
     found: dict[str, Schema] = {}
     for name, schema in components.items():
         shown = {key: value for key, value in schema.items() if key != "title"}
+        if not shown.get("required"):
+            shown.pop("required", None)
         if complete and "properties" in shown:
             members = {
                 member: {key: value for key, value in of.items() if key != "default"}

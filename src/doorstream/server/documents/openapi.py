@@ -69,6 +69,7 @@ _TAGS: Final[dict[str, str]] = {
     "tokens": "Tokens to try with, and tickets for browsers.",
     "users": "People who sign in.",
     "clients": "Programs that call.",
+    "modules": "The drivers at work for a site.",
     "webhooks": "Where events are posted to, and what became of each delivery.",
     "session": "Signing in to the dashboard.",
     "operations": "What those who run a server need.",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from doorstream.drivers import DriverView, ModuleView
 from doorstream.server.documents.notation import (
     COUNT,
     FLAG,
     INTEGER,
     NUMBER,
+    OBJECT,
     TEXT,
     TEXT_PLAIN,
     TIME,
@@ -22,11 +24,13 @@ from doorstream.server.documents.notation import (
     one_of,
     record,
     ref,
+    structs,
 )
 from doorstream.webhooks.records import State
 
 _SITE: Final = "/api/sites/{site_id}"
 _EVENTS: Final = f"{_SITE}/events"
+_MODULES: Final = f"{_SITE}/modules"
 _WEBHOOK: Final = f"{_SITE}/webhooks/{{webhook_id}}"
 _POSITION: Final = TEXT | {"examples": ["b1946ac9.1024"], "description": "A place in the log"}
 _STATE: Final = one_of(state.value for state in State)
@@ -42,7 +46,15 @@ def _page(item: Schema) -> Schema:
     )
 
 
+def _modules() -> dict[str, Schema]:
+    """Modules and drivers, as their own views are; what settings hold only those see who may change them."""
+    found = structs(ModuleView, DriverView)
+    found["ModuleView"]["properties"] |= {"settings": maybe(OBJECT)}
+    return found
+
+
 SCHEMAS: Final[dict[str, Schema]] = {
+    **_modules(),
     "Receipt": record(
         {"accepted": COUNT, "duplicates": COUNT, "positions": listed(_POSITION)},
         description="What became of one event or of an array.",
@@ -146,6 +158,11 @@ OPERATIONS: Final[Operations] = {
     ("GET", f"{_SITE}/users"): Operation(answer=_page(ref("MemberView"))),
     ("GET", "/api/users"): Operation(answer=_page(ref("UserView"))),
     ("GET", "/api/clients"): Operation(answer=_page(ref("ClientView"))),
+    ("GET", "/api/drivers"): Operation(answer=record({"items": listed(ref("DriverView"))})),
+    ("GET", _MODULES): Operation(answer=record({"items": listed(ref("ModuleView"))})),
+    ("POST", _MODULES): Operation(answer=ref("ModuleView"), status=201),
+    ("GET", f"{_MODULES}/{{module_id}}"): Operation(answer=ref("ModuleView")),
+    ("PATCH", f"{_MODULES}/{{module_id}}"): Operation(answer=ref("ModuleView")),
     ("GET", f"{_SITE}/webhooks"): Operation(answer=_page(ref("WebhookView"))),
     ("GET", _WEBHOOK): Operation(
         answer={"allOf": [ref("WebhookView"), record({"failures": COUNT, "failing_since": maybe(TIME)})]}
