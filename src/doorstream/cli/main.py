@@ -13,7 +13,6 @@ from cyclopts import Parameter
 from cyclopts.config import Env, Toml
 
 from doorstream import __version__
-from doorstream.cli import check, credentials, driver, ingest, operations, serve, simulate, tail, webhook
 from doorstream.cli.errors import CommandError
 
 app = cyclopts.App(
@@ -21,20 +20,24 @@ app = cyclopts.App(
     help="A self-hosted, real-time event server for physical access control and smart buildings.",
     version=__version__,
 )
-app.command(serve.serve)
-app.command(serve.demo)
-app.command(simulate.simulate)
-app.command(ingest.ingest)
-app.command(tail.tail)
-app.command(credentials.client)
-app.command(credentials.user)
-app.command(credentials.token)
-app.command(webhook.webhook)
-app.command(driver.driver)
-app.command(check.check)
-app.command(operations.backup)
-app.command(operations.restore)
-app.command(operations.index)
+# Named and not imported: a server would otherwise wait at each start for what only other commands need.
+for _command in (
+    "serve:serve",
+    "serve:demo",
+    "simulate:simulate",
+    "ingest:ingest",
+    "tail:tail",
+    "credentials:client",
+    "credentials:user",
+    "credentials:token",
+    "webhook:webhook",
+    "driver:driver",
+    "check:check",
+    "operations:backup",
+    "operations:restore",
+    "operations:index",
+):
+    app.command(f"doorstream.cli.{_command}")
 
 
 _CONFIGURABLE = ("serve", "demo", "check")
@@ -67,6 +70,9 @@ def launch(
 
 def main() -> None:
     """Run the command that was asked for; ends the process with its exit status."""
+    if sys.argv[1:2] in ([], ["-h"], ["--help"]):
+        for command in app:
+            app[command]  # their descriptions are wanted
     try:
         result = app.meta(result_action="return_value")
         if isinstance(result, Coroutine):
