@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from doorstream.events import Event
+from doorstream.events import Event, Retention
 from doorstream.events.event import encode_kept
 from doorstream.live import Hub
 from doorstream.live.ring import Ring
@@ -20,6 +20,8 @@ class MemoryLog:
     """What ``Index`` asks of an ``EventLog``. ``at`` is what the clock of NATS says, in milliseconds since 1970."""
 
     epoch = "e"
+    acknowledged = None
+    retention = Retention(86_400)
 
     def __init__(self, *, ring: int = 10_000) -> None:
         """The hub keeps that many events."""

@@ -1,4 +1,7 @@
-"""Up to where the log is acknowledged, asked of NATS once for all who want to know at the same time."""
+"""Up to where the log is acknowledged, asked of NATS once for all who want to know at the same time.
+
+A process that is the only one to write knows it by itself.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,10 @@ class Acknowledged:
         """The last sequence that was acknowledged before this call; fails with a LogError."""
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[int] = loop.create_future()
+        known = self._log.acknowledged
+        if known is not None:
+            waiting.set_result(known)
+            return waiting
         self._waiting.append(waiting)
         if self._asking is None:  # a task begins in the next turn of the loop: all that ask in this one share it
             self._asking = loop.create_task(self._answer(), name="acknowledged")

@@ -29,8 +29,14 @@ DUPLICATE_WINDOW = 120.0
 class EventLog:
     """Appends, follows and reads events. Subjects are ``events.<site>.<topic>``."""
 
-    def __init__(self, connection: Connection, retention: Retention, *, max_bytes: int = -1) -> None:
-        """``max_bytes`` is for the whole log (-1: no limit of its own)."""
+    def __init__(
+        self, connection: Connection, retention: Retention, *, max_bytes: int = -1, is_sole_writer: bool = False
+    ) -> None:
+        """``max_bytes`` is for the whole log (-1: no limit of its own).
+
+        ``is_sole_writer``: no other process appends while this one runs, so what it has seen is all there is.
+        """
+        self._is_sole_writer = is_sole_writer
         self._stream = Stream(connection, "EVENTS")
         self._guard = ReplacementGuard(self._stream)
         self.retention = retention
@@ -57,6 +63,7 @@ class EventLog:
         await self._stream.open(config, {EPOCH_KEY: secrets.token_hex(4)})
         self.epoch = self._stream.metadata[EPOCH_KEY]
         self._guard.start(self.epoch)
+        self._guard.saw((await self.extent()).last)
 
     async def close(self) -> None:
         """Stop; appends that still wait fail with LogUnavailable."""
@@ -98,6 +105,11 @@ class EventLog:
     async def extent(self) -> Extent:
         """The first and last sequence that are kept now; raises LogUnavailable."""
         return await self._guard.extent()
+
+    @property
+    def acknowledged(self) -> int | None:
+        """The last sequence that anybody was told of; None where others write too, and only NATS knows it."""
+        return self._guard.highest if self._is_sole_writer else None
 
     def tail(self, receive: Callable[[Event], None]) -> Tail:
         """Every event after a sequence, in order and once."""

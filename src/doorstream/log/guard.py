@@ -63,6 +63,11 @@ class ReplacementGuard:
         self._highest = max(self._highest, sequence)
 
     @property
+    def highest(self) -> int:
+        """The last sequence that was seen."""
+        return self._highest
+
+    @property
     def is_checked(self) -> bool:
         """Whether the stream is known to be the one that was opened, since the connection was last made."""
         return self._checked.is_set()

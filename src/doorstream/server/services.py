@@ -60,7 +60,12 @@ class Services:
         self.alarms = Alarms(clock)
         self.presence = Presence()
         self.log_connection = Connection(replicas=settings.nats_replicas)
-        self.log = EventLog(self.log_connection, settings.retention, max_bytes=settings.log_max_bytes)
+        self.log = EventLog(
+            self.log_connection,
+            settings.retention,
+            max_bytes=settings.log_max_bytes,
+            is_sole_writer=settings.nats_url is None and settings.workers == 1,
+        )
         self.directory = Directory(self.log_connection, clock=clock)
         self._listeners: list[Callable[[Event], None]] = []
         self._first_kept = 0

@@ -9,9 +9,10 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
+from doorstream.events import Retention
 from doorstream.history import Query
 from doorstream.history import index as module
-from doorstream.log import LogUnavailable, Message
+from doorstream.log import EventLog, LogUnavailable, Message
 from doorstream.testing import OTHER_SITE, SITE, make_event, until
 from doorstream.testing.live import Site
 
@@ -121,11 +122,13 @@ async def test_an_index_of_another_log_is_built_again(open_index, site, path, co
     await index.stop()
     await site.log.close()
     await connection.api("STREAM.DELETE.EVENTS")
-    await site.log.open()
-    anew = await Site.open(site.log)
+    log = EventLog(connection, Retention(86_400))
+    await log.open()
+    anew = await Site.open(log)
     index = await open_index(anew)
     await anew.happen(30)
     await check(index, anew, path)
+    await log.close()
 
 
 async def test_an_index_that_is_ahead_of_its_log_is_built_again(open_index, site, path):

@@ -243,3 +243,15 @@ def test_classes_of_topics():
         Retention(100, {"doors": 10})
     with pytest.raises(ValueError, match="a second at least"):
         Retention(100, {"door": 0.5})
+
+
+async def test_who_is_the_only_writer_knows_what_was_acknowledged(log, connection):
+    """It need not ask NATS; what was there before it began counts."""
+    await fill(log, 3)
+    assert log.acknowledged is None
+    alone = EventLog(connection, Retention(86_400), is_sole_writer=True)
+    await alone.open()
+    assert alone.acknowledged == 3
+    await fill(alone, 2, first=4)
+    assert alone.acknowledged == 5
+    await alone.close()
