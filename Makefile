@@ -1,10 +1,10 @@
-# One verb each: setup, demo, test, check, bench. See README.md.
+# One verb each: setup, demo, test, check, bench, ui, api. See README.md.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := tests/clients/node
 
-.PHONY: setup demo test check bench api lock clean
+.PHONY: setup demo test check bench ui api lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is
@@ -17,13 +17,18 @@ demo: setup  ## Start doorstream with a simulated building
 
 test: $(VENV)/.development  ## Run all tests (ARGS for pytest)
 	@./tests/clients/install.sh $(CLIENTS)
+	@./tests/clients/install.sh ui
 	@$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
-check: $(VENV)/.development  ## Format, lint, types, layers
+check: $(VENV)/.development  ## Format, lint, types, layers, the dashboard's bundle
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	./ui/check.sh
+
+ui:  ## Build the dashboard's bundle anew (needs Node.js)
+	@cd ui && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
 
 bench: setup  ## Measure, beside the peers; writes BENCHMARKS.md
 	@$(BIN)/python bench/run.py $(ARGS)
@@ -38,7 +43,7 @@ lock:  ## Renew requirements*.txt from pyproject.toml (needs uv)
 		--extra dev pyproject.toml -o requirements-dev.txt
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) $(CLIENTS)/node_modules bench/build .doorstream-demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(CLIENTS)/node_modules ui/node_modules bench/build .doorstream-demo .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

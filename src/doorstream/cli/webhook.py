@@ -24,7 +24,8 @@ webhook = cyclopts.App(name="webhook", help="Webhooks: where a site's events are
 
 @webhook.command
 async def add(  # noqa: PLR0913 - one parameter for each option
-    url: str,
+    target: str,
+    /,
     server: _At = _DEFAULT,
     *,
     site: str | None = None,
@@ -41,8 +42,8 @@ async def add(  # noqa: PLR0913 - one parameter for each option
 
     Parameters
     ----------
-    url:
-        Where events are posted to.
+    target:
+        Where events are posted to: a URL.
     site:
         The site's id or name; not needed when there is only one.
     name:
@@ -63,7 +64,7 @@ async def add(  # noqa: PLR0913 - one parameter for each option
     rate:
         Deliveries per second at most.
     """
-    body: dict[str, Any] = {"url": url, "name": name, "form": form, "ordered": ordered, "rate": rate}
+    body: dict[str, Any] = {"url": target, "name": name, "form": form, "ordered": ordered, "rate": rate}
     body |= {"topics": topic or ["*"], "devices": device or [], "headers": _headers(header or [])}
     if signing is not None:
         body["signing"] = [] if signing == ["none"] else signing
