@@ -87,6 +87,8 @@ class Listen:
     "A folder with drivers of your own; a file that changes is loaded anew."
     log_json: bool = False
     "Log as JSON lines."
+    otel_endpoint: str | None = None
+    "Send traces to this collector (OTLP over HTTP), as in http://127.0.0.1:4318; needs doorstream[otel]."
 
 
 _DEFAULTS = Listen()
@@ -226,6 +228,7 @@ def _settings(listen: Listen, data_dir: Path, **more: object) -> Settings:
         webhook_ledger_age=listen.webhook_ledger_days * DAY,
         webhook_proxy=listen.webhook_proxy,
         log_json=listen.log_json,
+        otel_endpoint=listen.otel_endpoint,
         **more,  # type: ignore[arg-type]
     )
 

@@ -18,6 +18,7 @@ from doorstream.log.guard import ReplacementGuard
 from doorstream.log.snapshot import EPOCH_KEY
 from doorstream.log.stream import Extent, Stream
 from doorstream.log.tail import Record, Tail
+from doorstream.log.trace import HEADER, TRACEPARENT
 
 _logger = structlog.get_logger(__name__)
 
@@ -30,12 +31,20 @@ class EventLog:
     """Appends, follows and reads events. Subjects are ``events.<site>.<topic>``."""
 
     def __init__(
-        self, connection: Connection, retention: Retention, *, max_bytes: int = -1, is_sole_writer: bool = False
+        self,
+        connection: Connection,
+        retention: Retention,
+        *,
+        max_bytes: int = -1,
+        is_sole_writer: bool = False,
+        is_traced: bool = False,
     ) -> None:
         """``max_bytes`` is for the whole log (-1: no limit of its own).
 
         ``is_sole_writer``: no other process appends while this one runs, so what it has seen is all there is.
+        ``is_traced``: events are kept with the trace that they belong to.
         """
+        self._is_traced = is_traced
         self._is_sole_writer = is_sole_writer
         self._stream = Stream(connection, "EVENTS")
         self._guard = ReplacementGuard(self._stream)
@@ -111,14 +120,19 @@ class EventLog:
         """The last sequence that anybody was told of; None where others write too, and only NATS knows it."""
         return self._guard.highest if self._is_sole_writer else None
 
-    def tail(self, receive: Callable[[Event], None]) -> Tail:
-        """Every event after a sequence, in order and once."""
+    def tail(self, receive: Callable[[Event], None], trace: Callable[[int, str], None] | None = None) -> Tail:
+        """Every event after a sequence, in order and once.
+
+        ``trace``, if given, is called ahead of an event with its sequence and the trace that it belongs to.
+        """
 
         def take(record: Record) -> None:
             self._guard.saw(record.sequence)
+            if trace is not None and record.headers is not None and HEADER in record.headers:
+                trace(record.sequence, record.headers[HEADER])
             receive(_event(record))
 
-        return self._stream.tail(take, headers=False)
+        return self._stream.tail(take, headers=trace is not None)
 
     async def check(self, position: Position) -> None:
         """Raise PositionGone unless everything after the position is still there."""
@@ -150,6 +164,8 @@ class EventLog:
             life = self._lives.get(topic_class(topic))
             if life is not None:
                 headers["Nats-TTL"] = life
+        if self._is_traced and (trace := TRACEPARENT.get()) is not None:
+            headers[HEADER] = trace
         return Message(f"events.{site_id}.{topic}", json, headers)
 
 

@@ -114,7 +114,10 @@ class Serving:
             admin_key = await _first_admin(services.directory) if is_new and settings.demo is None else None
             if settings.demo is not None:
                 await _open_demo(services, settings.demo, exits, is_first=orders.number == 0)
-            yield cls(CORS(compose(services)), services, admin_key)
+            app: ASGIApp = compose(services)
+            if services.tracing is not None:
+                app = services.tracing.ingesting(app)
+            yield cls(CORS(app), services, admin_key)
 
 
 def compose(services: Services) -> FastAPI:

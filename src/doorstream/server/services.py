@@ -25,6 +25,7 @@ from doorstream.live import Alarms, Hub, Presence
 from doorstream.live.faults import DeliveryFaults
 from doorstream.log import Connection, EventLog, LogError, LogUnavailable, StartError
 from doorstream.server.settings import DAY, Settings
+from doorstream.server.tracing import Tracing
 from doorstream.server.webhooks import open_webhooks
 
 _logger = structlog.get_logger(__name__)
@@ -65,7 +66,9 @@ class Services:
             settings.retention,
             max_bytes=settings.log_max_bytes,
             is_sole_writer=settings.nats_url is None and settings.workers == 1,
+            is_traced=settings.otel_endpoint is not None,
         )
+        self.tracing = Tracing.start(settings.otel_endpoint, number) if settings.otel_endpoint is not None else None
         self.directory = Directory(self.log_connection, clock=clock)
         self._listeners: list[Callable[[Event], None]] = []
         self._first_kept = 0
@@ -88,6 +91,8 @@ class Services:
             yield services
 
     async def _open(self, nats_url: str, exits: contextlib.AsyncExitStack) -> None:
+        if self.tracing is not None:
+            exits.push_async_callback(self.tracing.close)
         await self.log_connection.open(nats_url)
         exits.push_async_callback(self.log_connection.close)
         await self.log.open()
@@ -175,16 +180,20 @@ class Services:
         deliver = self._faulty_delivery(start)
         self.hub = deliver.hub if deliver is not None else recorded
 
+        tracing = self.tracing
+
         def receive(event: Event) -> None:
             if event.topic in _STATUS:
                 self._note_status(event)
+            if tracing is not None:
+                tracing.delivering(event)
             recorded.publish(event)
             for listener in self._listeners:
                 listener(event)
             if deliver is not None:
                 deliver(event)
 
-        tail = self.log.tail(receive)
+        tail = self.log.tail(receive, tracing.remember if tracing is not None else None)
         await tail.start(start)
         exits.push_async_callback(tail.stop)
         await tail.caught_up()

@@ -86,6 +86,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drivers_dir: Path | None = None
     """A folder with the operator's own drivers; a file that changes is loaded anew."""
     log_json: bool = False
+    otel_endpoint: str | None = None
+    """Where traces are sent: a collector that takes OTLP over HTTP. None: nowhere."""
     webhook_allow: tuple[str, ...] = ()
     """Networks that webhooks may reach although they are not public: receivers in the building."""
     webhook_require_https: bool = True
