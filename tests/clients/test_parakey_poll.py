@@ -137,8 +137,11 @@ async def test_what_is_hopeless_ends_it(demo: Demo, tmp_path: Path) -> None:
 
 
 async def test_a_poll_while_nats_is_away() -> None:
-    """It is answered with 503 and ``Retry-After``, never with an old 304; then it goes on, and nothing is missing."""
-    async with running_demo() as demo, aiohttp.ClientSession() as session:
+    """It is answered with 503 and ``Retry-After``, never with an old 304; then it goes on, and nothing is missing.
+
+    With two workers: one that is alone knows without NATS that nothing happened.
+    """
+    async with running_demo(workers=2) as demo, aiohttp.ClientSession() as session:
         headers = {"access-token": demo.credentials["parakey"]["access_token"]}
         url = f"{demo.url}/eventLogs?limit=1"
 

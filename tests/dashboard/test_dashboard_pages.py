@@ -46,7 +46,7 @@ def happened(topic: str, who: str | None = None, *, late: int = 0, **more: Any) 
 
 async def test_the_link_signs_in_once_and_events_arrive(demo: Demo) -> None:
     """The link of ``doorstream demo`` needs no password; it leaves the address, and is of no use to the next."""
-    link = demo.credentials["admin"]["sign_in"]
+    link = json.loads((demo.data_directory / "client.json").read_text())["sign_in"]
     async with person_at(demo, signed_in=False) as person:
         await person.does("goto", url=link)
         await person.sees(role="heading", name="Live")

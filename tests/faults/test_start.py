@@ -150,13 +150,20 @@ async def test_a_start_waits_for_its_predecessor(tmp_path: Path) -> None:
             assert await other.stop() == 0
 
 
+def has_open(pid: int, path: Path) -> bool:
+    """Whether a process has that file open."""
+    return any(link.resolve() == path for link in Path(f"/proc/{pid}/fd").iterdir())
+
+
 async def test_a_start_that_waits_can_be_interrupted(tmp_path: Path) -> None:
     """Ctrl-C and SIGTERM while it waits for a data directory that is in use."""
     async with serving(tmp_path) as (server, _):
         waiting = [Serve(tmp_path, data=server.data) for _ in range(2)]
         for other in waiting:
             other.launch()
-        await asyncio.sleep(2)
+        lock = (server.data / "lock").resolve()
+        await until(lambda: all(has_open(other.pid, lock) for other in waiting), 20)
+        await asyncio.sleep(0.2)  # it tries again and again
         began = time.monotonic()
         assert await waiting[0].stop(signal.SIGINT) == 0
         assert await waiting[1].stop(signal.SIGTERM) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,6 +23,14 @@ class _Ticket(msgspec.Struct, array_like=True):
     subject: str
     generation: str
     site_id: str
+    ends: float | None = None
+
+
+class Redeemed(NamedTuple):
+    """Who a ticket lets in, and when what it was given for ends (unix seconds; None: by itself never)."""
+
+    principal: Principal
+    ends: float | None
 
 
 _decode = msgspec.json.Decoder(_Ticket).decode
@@ -45,14 +54,17 @@ class Tickets:
         self._resolve = resolve
         self._used: dict[str, float] = {}
 
-    def issue(self, principal: Principal, site_id: str, now: float) -> str:
-        """A ticket with which the bearer is ``principal`` once, for that site."""
+    def issue(self, principal: Principal, site_id: str, now: float, ends: float | None = None) -> str:
+        """A ticket with which the bearer is ``principal`` once, for that site.
+
+        ``ends`` is when the session ends in which it was asked for, and with it what the ticket opens.
+        """
         ticket = _Ticket(
-            secrets.token_hex(12), now + TICKET_TTL, principal.kind, principal.id, principal.generation, site_id
+            secrets.token_hex(12), now + TICKET_TTL, principal.kind, principal.id, principal.generation, site_id, ends
         )
         return self._signer.sign(_encode(ticket))
 
-    def redeem(self, text: str, site_id: str, now: float) -> Principal:
+    def redeem(self, text: str, site_id: str, now: float) -> Redeemed:
         """Who the bearer is; raises InvalidToken when it was used, is too old, is for another site, or is forged."""
         try:
             ticket = _decode(self._signer.verify(text))
@@ -66,4 +78,4 @@ class Tickets:
         if principal is None:
             raise InvalidToken
         self._used[ticket.id] = ticket.expires_at
-        return principal
+        return Redeemed(principal, ticket.ends)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import resource
@@ -117,25 +118,33 @@ async def _directory(options: Listen) -> list[Finding]:
     directory = _directory_of(options)
     is_new = not directory.exists()
     try:
-        os.close(await lock_data_directory(directory, patience=0))
+        lock = await lock_data_directory(directory, patience=0)
     except StartError as error:
         return [Finding("error", "data directory", str(error))]
-    if is_new:
-        shutil.rmtree(directory)
-    elif directory.stat().st_mode & 0o077:
+    try:
+        if is_new:
+            (directory / "lock").unlink()
+            with contextlib.suppress(OSError):  # somebody has put something there
+                directory.rmdir()
+    finally:
+        os.close(lock)
+    if not is_new and directory.stat().st_mode & 0o077:
         return [Finding("warning", "data directory", f"{directory} can be read by other users: chmod 700 it")]
     return [Finding("ok", "data directory", f"{directory} can be used")]
 
 
 async def _disk(options: Listen) -> list[Finding]:
     place = _directory_of(options)
-    while not place.exists():
+    while not place.is_dir():
         place = place.parent
     free, reserve = shutil.disk_usage(place).free, default_reserve(place)
     size = f"{free // _MEGABYTE:,} MB are free, {reserve // _MEGABYTE:,} MB of which stay in reserve"
     found = [Finding("ok" if free > 4 * reserve else "error" if free < reserve else "warning", "disk", size)]
     if options.nats_url is None:
-        seconds = await asyncio.to_thread(_sync_time, place)
+        try:
+            seconds = await asyncio.to_thread(_sync_time, place)
+        except OSError as error:
+            return [*found, Finding("error", "disk", f"{place} cannot be written: {error.strerror}")]
         text = f"an fsync takes {seconds * 1000:.1f} ms"
         if seconds > _SLOW_SYNC:
             text += ": every event waits for one"

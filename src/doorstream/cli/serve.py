@@ -191,9 +191,9 @@ async def demo(  # noqa: PLR0913 - one parameter for each option
 
     def started(url: str, _word: Started) -> None:
         credentials = Credentials.derive(seed, url)
-        _write_client_file(settings.data_dir, url, credentials.admin_key)
         link = f"{url}/#/sign-in/{code.text}"
-        text = json.dumps(credentials.as_json(link)) if as_json else credentials.as_text(link)
+        _write_client_file(settings.data_dir, {"url": url, "api_key": credentials.admin_key, "sign_in": link})
+        text = json.dumps(credentials.as_json()) if as_json else credentials.as_text(link)
         print(text, flush=True)
 
     await _supervise(Supervisor(settings, started))
@@ -282,13 +282,13 @@ async def _supervise(supervisor: Supervisor) -> None:
         raise CommandError(str(error), status=2) from None
 
 
-def _write_client_file(directory: Path, url: str, api_key: str) -> None:
+def _write_client_file(directory: Path, content: dict[str, str]) -> None:
     """So that ``doorstream tail`` and the like find the demo by themselves."""
     path = directory / CLIENT_FILE
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        json.dump({"url": url, "api_key": api_key}, file)
+        json.dump(content, file)
         print(file=file)
 
 

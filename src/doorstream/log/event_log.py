@@ -15,7 +15,7 @@ from doorstream.log.commit import Message, Stored
 from doorstream.log.connection import Connection
 from doorstream.log.errors import PositionGone
 from doorstream.log.guard import ReplacementGuard
-from doorstream.log.snapshot import EPOCH_KEY
+from doorstream.log.snapshot import EARLIER_KEY, EPOCH_KEY
 from doorstream.log.stream import Extent, Stream
 from doorstream.log.tail import Record, Tail
 from doorstream.log.trace import HEADER, TRACEPARENT
@@ -52,6 +52,8 @@ class EventLog:
         self._lives = {name: f"{math.ceil(seconds)}s" for name, seconds in retention.shorter.items()}
         self._max_bytes = max_bytes
         self.epoch = ""
+        self.earlier: dict[str, int] = {}
+        """The logs that this one is a copy of, and up to where."""
 
     async def open(self) -> None:
         """Make the log ready; raises ApiError or LogUnavailable."""
@@ -71,8 +73,20 @@ class EventLog:
         }
         await self._stream.open(config, {EPOCH_KEY: secrets.token_hex(4)})
         self.epoch = self._stream.metadata[EPOCH_KEY]
+        earlier = map(Position.parse, self._stream.metadata.get(EARLIER_KEY, "").split())
+        self.earlier = {position.epoch: position.sequence for position in earlier}
         self._guard.start(self.epoch)
         self._guard.saw((await self.extent()).last)
+
+    def own_place(self, epoch: str, sequence: int) -> int | None:
+        """Where in this log that place is, also if it was named in one that this is a copy of; None where it is not.
+
+        For what was kept together with the log. A client may have seen, in the earlier log, what came after the copy.
+        """
+        if epoch == self.epoch:
+            return sequence
+        upto = self.earlier.get(epoch)
+        return sequence if upto is not None and sequence <= upto else None
 
     async def close(self) -> None:
         """Stop; appends that still wait fail with LogUnavailable."""

@@ -10,6 +10,7 @@ restore webhooks deliver what happened in between once more, with the same ids.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import secrets
@@ -20,8 +21,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from doorstream import __version__
-from doorstream.log import Connection, Extent
-from doorstream.log.snapshot import EPOCH_KEY, restore, snapshot, stream_names
+from doorstream.log import ApiError, Connection, Extent, LogUnavailable
+from doorstream.log.snapshot import EARLIER_KEY, EPOCH_KEY, restore, snapshot, stream_names
 
 STREAMS = ("KV_doorstream", "KV_doorstream_status", "WEBHOOKS", "EVENTS")
 """What is copied, in this order."""
@@ -44,10 +45,8 @@ async def back_up(connection: Connection, clock: Callable[[], float] = time.time
     for name in names:
         async with snapshot(connection, name) as copy:
             yield _member(f"{name}/{_DESCRIPTION}", _json({"config": copy.config, "state": copy.state}), now)
-            number = 0
-            async for chunk in copy.chunks:
+            for number, chunk in enumerate(copy.chunks):
                 yield _member(f"{name}/{number:08d}", chunk, now)
-                number += 1
     yield _member(_COMPLETE, b"", now)
     yield bytes(tarfile.BLOCKSIZE * 2)
 
@@ -84,22 +83,41 @@ async def put_back(connection: Connection, path: Path, progress: Callable[[str, 
     there = [name for name in await stream_names(connection) if name in STREAMS]
     if there:
         raise BackupError(f"there is something already: {', '.join(there)}")
+    try:
+        with tarfile.open(path, "r:") as file:
+            return await _put_back(connection, file, progress)
+    except BaseException:  # half of it would look like an installation with an empty log
+        for name in STREAMS:
+            with contextlib.suppress(ApiError, LogUnavailable):
+                await connection.api(f"STREAM.DELETE.{name}")
+        raise
+
+
+async def _put_back(connection: Connection, file: tarfile.TarFile, progress: Callable[[str, int], None]) -> Extent:
     extent = Extent(1, 0)
-    with tarfile.open(path, "r:") as file:
-        members = iter(file)
-        member = _skip(members)
-        while member is not None and member.name != _COMPLETE:
-            name = member.name.partition("/")[0]
-            description = json.loads(_content(file, member))
-            config, state = description["config"], description["state"]
-            config["num_replicas"] = connection.new_replicas  # the backup may come from another kind of NATS
-            if name == _LAST:
-                config["metadata"] = {**config.get("metadata", {}), EPOCH_KEY: secrets.token_hex(4)}
-                extent = Extent(max(state["first_seq"], 1), state["last_seq"])
-            chunks = _Chunks(file, members, name, progress)
-            await restore(connection, config, state, chunks)
-            member = chunks.behind
+    members = iter(file)
+    member = _skip(members)
+    while member is not None and member.name != _COMPLETE:
+        name = member.name.partition("/")[0]
+        description = json.loads(_content(file, member))
+        config, state = description["config"], description["state"]
+        config["num_replicas"] = connection.new_replicas  # the backup may come from another kind of NATS
+        config["metadata"] = _another_epoch(config.get("metadata") or {}, state["last_seq"])
+        if name == _LAST:
+            extent = Extent(max(state["first_seq"], 1), state["last_seq"])
+        chunks = _Chunks(file, members, name, progress)
+        await restore(connection, config, state, chunks)
+        member = chunks.behind
     return extent
+
+
+def _another_epoch(metadata: dict[str, str], last: int) -> dict[str, str]:
+    """The metadata of a stream that is a copy: it has an epoch of its own, and remembers whose copy it is."""
+    epoch = metadata.get(EPOCH_KEY)
+    if epoch is None:
+        return metadata
+    earlier = f"{metadata.get(EARLIER_KEY, '')} {epoch}.{last}".strip()
+    return metadata | {EPOCH_KEY: secrets.token_hex(4), EARLIER_KEY: earlier}
 
 
 class _Chunks:

@@ -75,14 +75,14 @@ class Credentials:
         """What tells credentials of one seed from those of another."""
         return self.secret("generation")[:16]
 
-    def as_json(self, sign_in: str | None = None) -> dict[str, Any]:
-        """What ``demo --json`` prints: other tools rely on its form. ``sign_in`` is the one-time link."""
+    def as_json(self) -> dict[str, Any]:
+        """What ``demo --json`` prints: other tools rely on its form."""
         site_id = self.building.site.id
         users = {role: self._user(role, holder) for role, holder in zip(_ROLES, self.building.holders, strict=False)}
         return {
             "url": self.url,
             "site_id": site_id,
-            "admin": {"api_key": self.admin_key} | ({} if sign_in is None else {"sign_in": sign_in}),
+            "admin": {"api_key": self.admin_key},
             "pdk": {"client_id": client_id("pdk"), "client_secret": self.secret("pdk"), "system_id": site_id},
             "placeos": {"api_key": self._key("placeos"), "system_id": f"sys-{site_id}"},
             "parakey": {"access_token": self._key("parakey"), "domain_id": site_id},

@@ -54,27 +54,29 @@ async def open_webhooks(services: Services, hub: Hub) -> AsyncIterator[Service]:
     """The webhooks of an opened worker; ``hub`` has every event at once and once. Raises StartError or LogError."""
     settings = services.settings
     path = settings.data_dir / webhooks_file(services.number)
-    try:
-        async with Service.open(
-            path=path,
-            connection=services.log_connection,
-            directory=services.directory,
-            log=services.log,
-            hub=hub,
-            alarms=services.alarms,
-            ingest=services.ingest,
-            forms=forms(services.log.epoch, settings.public_url or ""),
-            policy=policy(
-                settings.webhook_allow, require_https=settings.webhook_require_https, is_demo=settings.demo is not None
-            ),
-            delivers=services.is_background,
-            clock=services.clock,
-            ledger_age=settings.webhook_ledger_age,
-            proxy=settings.webhook_proxy,
-        ) as webhooks:
-            yield webhooks
-    except sqlite3.Error as error:
-        raise StartError(f"{path} cannot be opened: {error}") from None
+    opening = Service.open(
+        path=path,
+        connection=services.log_connection,
+        directory=services.directory,
+        log=services.log,
+        hub=hub,
+        alarms=services.alarms,
+        ingest=services.ingest,
+        forms=forms(services.log.epoch, settings.public_url or ""),
+        policy=policy(
+            settings.webhook_allow, require_https=settings.webhook_require_https, is_demo=settings.demo is not None
+        ),
+        delivers=services.is_background,
+        clock=services.clock,
+        ledger_age=settings.webhook_ledger_age,
+        proxy=settings.webhook_proxy,
+    )
+    async with contextlib.AsyncExitStack() as exits:
+        try:
+            webhooks = await exits.enter_async_context(opening)
+        except sqlite3.Error as error:
+            raise StartError(f"{path} cannot be opened: {error}") from None
+        yield webhooks
 
 
 def _parakey(event: Event, site: SiteView | None) -> Payload | None:

@@ -100,7 +100,7 @@ class TestTickets:
     async def test_once_within_a_minute(self, auth, directory):
         panel = auth.principal(directory.clients.get("panel"))
         ticket = auth.tickets.issue(panel, SITE, NOW)
-        assert auth.tickets.redeem(ticket, SITE, NOW + 59.9) == panel
+        assert auth.tickets.redeem(ticket, SITE, NOW + 59.9) == (panel, None)
         with pytest.raises(InvalidToken):
             auth.tickets.redeem(ticket, SITE, NOW + 59.9)
 
@@ -129,7 +129,8 @@ class TestTickets:
         user = User(id="u1", username="ada", name="Ada", created="", generation="1", roles={SITE: "site_user"})
         await directory.create(user, SYSTEM)
         principal = auth.resolve("user", "u1", "1")
-        found = auth.tickets.redeem(auth.tickets.issue(principal, SITE, NOW), SITE, NOW)
+        found, ends = auth.tickets.redeem(auth.tickets.issue(principal, SITE, NOW, NOW + 5), SITE, NOW)
+        assert ends == NOW + 5
         assert found.kind == "user"
         assert found.roles == {SITE: "site_user"}
 

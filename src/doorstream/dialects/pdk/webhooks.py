@@ -22,8 +22,8 @@ _STREAM_ONLY = {"cloudnode.registered", "cloudnode.unregistered"}
 TOPICS = frozenset(topic for topic in CATALOGUE if not topic.startswith(_NOT_OF_PDK) and topic not in _STREAM_ONLY)
 """The topics of which PDK's webhooks tell."""
 
-_CREDENTIALS = ("pin", "duressPin", "cardNumber", "facilityCode", "credentialId", "credentialNumber")
-_NAMES = ("name", "firstName", "lastName", "email")
+_CREDENTIALS = frozenset({"pin", "duresspin", "cardnumber", "facilitycode", "credentialid", "credentialnumber"})
+_NAMES = frozenset({"name", "firstname", "lastname", "holdername", "devicename", "email"})
 HIDES_CREDENTIALS, HIDES_NAMES = 1, 2
 """The secrecy levels: from 1 on PINs and credentials are hidden, from 2 on names too."""
 
@@ -81,17 +81,17 @@ def _name_of(reference: Any) -> Any:
     return reference.get("name") if isinstance(reference, dict) else None
 
 
-def _hide(body: dict[str, Any], keys: tuple[str, ...]) -> None:
-    """Hide keys wherever they stand: a body may have free parts."""
-    for key, value in body.items():
-        if key in keys:
-            body[key] = None
-        elif isinstance(value, dict):
-            _hide(value, keys)
-        elif isinstance(value, list):
-            for each in value:
-                if isinstance(each, dict):
-                    _hide(each, keys)
+def _hide(value: Any, keys: frozenset[str]) -> None:
+    """Hide keys wherever they stand and however they are written: a body may have free parts."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if key.lower() in keys:
+                value[key] = None
+            else:
+                _hide(each, keys)
+    elif isinstance(value, list):
+        for each in value:
+            _hide(each, keys)
 
 
 def _offset(event: Event, site: SiteView | None, cloud_node_id: Any) -> int:

@@ -69,7 +69,7 @@ class Access:
     def reader(self, request: Request, site_id: str, ticket: str | None) -> Reader:
         """Let in who follows a site's events, by a header, the dashboard's session or a one-time ticket."""
         if ticket is not None:
-            principal, ends = self.auth.tickets.redeem(ticket, site_id, self.clock()), None
+            principal, ends = self.auth.tickets.redeem(ticket, site_id, self.clock())
         else:
             principal, ends = self.signed(request)
         principal.require("events:read", site_id)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ConfigDict, with_config
 
 from doorstream.auth import Principal
-from doorstream.directory import Directory, NotFound
+from doorstream.directory import AlreadyExists, Directory, NotFound
 from doorstream.drivers import Drivers, InvalidSettings, ModuleView
 from doorstream.events.entities import Module, ModuleFields
 from doorstream.server.api.access import Access
@@ -101,6 +101,8 @@ def _add_writing(router: APIRouter, desk: _Desk) -> None:
         form = await read_form(request, ModuleForm)
         desk.check_driver(form.driver)
         now = desk.directory.now()
+        if form.id is not None and desk.drivers.module(form.id) is not None:
+            raise AlreadyExists("module", form.id)  # ids of modules are unique over all sites
         module_id = form.id if form.id is not None else f"mod-{desk.directory.new_id()}"
         entity = Module(**values(form, "id"), id=module_id, site_id=site_id, created=now, updated=now)
         await desk.directory.create(entity, principal.actor)

@@ -116,7 +116,7 @@ def _add_tokens(router: APIRouter, directory: Directory, access: Access) -> None
         principal, _ = access.caller_at(request, site_id, scope)
         now = access.clock()
         if form.kind == "ticket":
-            token, lifetime = access.auth.tickets.issue(principal, site_id, now), TICKET_TTL
+            token, lifetime = access.auth.tickets.issue(principal, site_id, now, access.signed(request)[1]), TICKET_TTL
         else:
             client = directory.clients.get(principal.id)
             assert client is not None  # noqa: S101 - it was authenticated just now

@@ -126,15 +126,25 @@ def created_shown(webhook: Webhook) -> dict[str, Any]:
 
 
 def fields_of(form: WebhookForm, old: Webhook | None = None) -> dict[str, Any]:
-    """The entity's fields of a form; masked header values stay as they were."""
+    """The entity's fields of a form; masked header values stay as they were, for the same receiver. Raises Problem."""
     found = values(form, "signing")
     if not form.name:
         found["name"] = _host(form.url) if old is None else old.name
     known = old.headers if old is not None else {}
+    if old is not None and MASK in form.headers.values() and _origin(form.url) != _origin(old.url):
+        raise invalid([{"where": "body.headers", "what": "the address is another: give the headers' values again"}])
     found["headers"] = {
         name: known[name] if value == MASK and name in known else value for name, value in form.headers.items()
     }
     return found
+
+
+def _origin(url: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", ""
+    return parts.scheme, parts.netloc
 
 
 def _host(url: str) -> str:

@@ -84,11 +84,12 @@ class _Routes:
         return found
 
     def read(self, request: Request, site_id: str, webhook_id: str) -> Webhook:
-        return self.find(self.access.site(request, site_id, READ), webhook_id)
+        principal, view = self.access.caller_at(request, site_id, READ)
+        return _at_all_its_sites(principal, READ, self.find(view, webhook_id))
 
     def write(self, request: Request, site_id: str, webhook_id: str) -> tuple[Principal, Webhook]:
         principal, view = self.access.caller_at(request, site_id, WRITE)
-        return principal, self.find(view, webhook_id)
+        return principal, _at_all_its_sites(principal, WRITE, self.find(view, webhook_id))
 
     def judge(self, principal: Principal, form: WebhookForm) -> None:
         """Judge what only can be judged here: the address, and the rights at further sites."""
@@ -98,6 +99,13 @@ class _Routes:
             raise invalid([{"where": "body.url", "what": str(error)}]) from None
         for site_id in form.sites:
             principal.require(WRITE, site_id)
+
+
+def _at_all_its_sites(principal: Principal, scope: str, webhook: Webhook) -> Webhook:
+    """The webhook, if the caller has the scope wherever its events are from; raises NotPermitted."""
+    for site_id in webhook.sites:
+        principal.require(scope, site_id)
+    return webhook
 
 
 def webhooks_router(directory: Directory, access: Access, webhooks: Service) -> APIRouter:
@@ -116,8 +124,15 @@ def _add_collection(router: APIRouter, routes: _Routes) -> None:
     async def get_list(
         site_id: str, request: Request, *, limit: Limit = 100, cursor: Cursor = None, name: NameFilter = None
     ) -> Response:
-        view = routes.access.site(request, site_id, READ)
-        return listing(view.webhooks, webhook_shown, limit=limit, cursor=cursor, name=name)
+        principal, view = routes.access.caller_at(request, site_id, READ)
+
+        def show(webhook: Webhook) -> dict[str, Any]:
+            """Of one that has sites which the caller may not see only that it is there."""
+            if all(principal.may(READ, other) for other in webhook.sites):
+                return webhook_shown(webhook)
+            return {"id": webhook.id, "site_id": webhook.site_id, "name": webhook.name}
+
+        return listing(view.webhooks, show, limit=limit, cursor=cursor, name=name)
 
     @router.post(
         "",

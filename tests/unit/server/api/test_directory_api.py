@@ -397,7 +397,7 @@ class TestTokens:
 
     async def test_a_ticket(self, world: World):
         answer = await world.client("reader").post(f"{HERE}/tokens", {"kind": "ticket"})
-        assert world.auth.tickets.redeem(answer.json()["token"], SITE, world.clock()).id == "reader"
+        assert world.auth.tickets.redeem(answer.json()["token"], SITE, world.clock()).principal.id == "reader"
 
     async def test_rights(self, world: World):
         assert is_problem(await world.client("reader").post(f"{HERE}/tokens", {"kind": "system"}), "forbidden")
