@@ -83,7 +83,7 @@ async def test_pos_12_13_online_by_cookie_binds_executes_and_follows_the_log(dem
 @pytest.mark.parametrize("auth_type", [None, "auth_code"])
 async def test_somebody_signs_in_and_comes_online(demo: Demo, auth_type: str | None) -> None:
     """By the sign-in page and ``/auth/oauth/authorize``: with a token in the fragment, or a code and PKCE."""
-    credentials = demo.credentials["salto"]["users"]["site_user"]
+    credentials = demo.credentials["salto"]["users"]["site_super_user"]
     setup = {} if auth_type is None else {"auth_type": auth_type}
     async with app(demo, with_key=False, credentials=credentials, setup=setup) as page:
         await page.until(lambda: any(item["path"] == "/auth/login" for item in page.all("page")))

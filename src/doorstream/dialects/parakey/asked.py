@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -26,15 +26,33 @@ Field = Literal["createdAt", "timestamp"]
 
 _MOST_PARAMETERS = 100
 _MOST_TEXT = 256
+_MOST_CURSOR = 8192  # which we make ourselves, of names as long as people like
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_BASIC_DATE = re.compile(r"[0-9]{8}")  # of ISO 8601, as 20260131: in milliseconds it would be a morning of 1970
 _DIGITS = re.compile(r"-?[0-9]{1,15}")
 _LOST_PLUS = re.compile(r"(?<=\d) (?=\d\d:?\d\d$)")  # a plus sign that nobody escaped is read as a space
 _OF_JAVASCRIPT = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d\d) (\d{4}) (\d\d:\d\d:\d\d) GMT([ +-]\d{4})( \(.*\))?")
 _KNOWN = frozenset(("limit", "startDate", "endDate", "orderBy", "after", "domainId", "cursor"))
 
 _encode = msgspec.json.Encoder().encode
+_T = TypeVar("_T")
+
+
+class Place(NamedTuple):
+    """Where an item of a list stands: its site, name and id; of an access key, the person's and its group.
+
+    It stays a place when the item goes.
+    """
+
+    site: str
+    name: str
+    id: str
+    group: str
+
+
 _decode_key = msgspec.json.Decoder(tuple[int, str]).decode
+_decode_place = msgspec.json.Decoder(Place).decode
 
 
 class Wanted(NamedTuple):
@@ -73,14 +91,15 @@ def parameters(query_string: bytes) -> dict[str, str]:
             continue
         if name in found:
             raise bad_parameter(name, "given more than once")
-        if not text or len(text) > _MOST_TEXT:
-            raise bad_parameter(name, f"1 to {_MOST_TEXT} characters")
+        most = _MOST_CURSOR if name == "cursor" else _MOST_TEXT
+        if not text or len(text) > most:
+            raise bad_parameter(name, f"1 to {most} characters")
         found[name] = text
     return found
 
 
 def wanted(given: Mapping[str, str]) -> Wanted:
-    """Read the parameters of a list; raises ParakeyError."""
+    """Read the parameters of the list of event logs; raises ParakeyError."""
     field, is_descending = _order(given.get("orderBy"))
     return Wanted(
         limit=_limit(given.get("limit")),
@@ -90,11 +109,25 @@ def wanted(given: Mapping[str, str]) -> Wanted:
         is_descending=is_descending,
         after=given.get("after"),
         domain_id=given.get("domainId"),
-        behind=_behind(given.get("cursor")),
+        behind=_read_cursor(given.get("cursor"), _decode_key),
     )
 
 
-def cursor_of(key: Key) -> str:
+class WantedPage(NamedTuple):
+    """What another list was asked for: ``behind`` is where the page before ended."""
+
+    limit: int
+    domain_id: str | None
+    behind: Place | None
+
+
+def wanted_page(given: Mapping[str, str]) -> WantedPage:
+    """Read the parameters of a list of anything else; raises ParakeyError."""
+    behind = _read_cursor(given.get("cursor"), _decode_place)
+    return WantedPage(_limit(given.get("limit")) or DEFAULT, given.get("domainId"), behind)
+
+
+def cursor_of(key: Key | Place) -> str:
     """The value of ``cursor`` for the page behind an item."""
     return base64.urlsafe_b64encode(_encode(key)).rstrip(b"=").decode()
 
@@ -102,12 +135,12 @@ def cursor_of(key: Key) -> str:
 def milliseconds(name: str, text: str | None, *, up: bool) -> int | None:
     """A time in milliseconds since 1970 (PAR-6); without a zone it is UTC. What is finer is rounded ``up`` or down.
 
-    Read are ISO 8601, milliseconds since 1970, and what JavaScript makes of a date where a text is wanted (the seed's
-    ``new Date()`` put into a query as it is).
+    Read are ISO 8601 (eight digits are a date), milliseconds since 1970, and what JavaScript makes of a date where a
+    text is wanted (the seed's ``new Date()`` put into a query as it is).
     """
     if text is None:
         return None
-    if _DIGITS.fullmatch(text):
+    if _DIGITS.fullmatch(text) and not _BASIC_DATE.fullmatch(text):
         return int(text)
     moment = _moment(text)
     if moment is None:
@@ -159,10 +192,10 @@ def _order(text: str | None) -> tuple[Field, bool]:
     raise bad_parameter("orderBy", "createdAt or timestamp, then :DESC or :ASC")
 
 
-def _behind(text: str | None) -> Key | None:
+def _read_cursor(text: str | None, decode: Callable[[bytes], _T]) -> _T | None:
     if text is None:
         return None
     try:
-        return _decode_key(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+        return decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, msgspec.DecodeError):
         raise bad_parameter("cursor", "use the link to the next page as it is") from None

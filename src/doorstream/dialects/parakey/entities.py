@@ -7,7 +7,6 @@ while somebody has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -55,13 +54,6 @@ def accesses(view: SiteView) -> dict[str, Group]:
 def access(site_id: str, group: Group) -> dict[str, Any]:
     """A group."""
     return {"id": group.id, "aliasId": None, "name": group.name, "domain": {"id": site_id}}
-
-
-def access_keys(view: SiteView) -> Iterator[dict[str, Any]]:
-    """Every membership of a site."""
-    for holder in view.holders:
-        for group in holder.groups:
-            yield access_key(view, holder, group)
 
 
 def access_key(view: SiteView, holder: Holder, group: Group) -> dict[str, Any]:

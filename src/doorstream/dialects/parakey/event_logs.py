@@ -6,10 +6,11 @@ These are plain ASGI endpoints: what FastAPI does around a handler costs more th
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.responses import Response, StreamingResponse
@@ -20,6 +21,7 @@ from doorstream.dialects.parakey.callers import EVENTS, Callers
 from doorstream.dialects.parakey.errors import ParakeyError, not_found
 from doorstream.dialects.parakey.etags import CACHING, entity_tag, matches
 from doorstream.dialects.parakey.messages import event_log_json
+from doorstream.dialects.parakey.totals import Totals
 from doorstream.directory import Directory
 from doorstream.events import Event
 from doorstream.events.entities import Entity
@@ -32,7 +34,6 @@ _PORTION = 250
 
 _QUESTIONS = 10_000
 _SHORT = 500
-_COUNTS = 1000
 _NAMED = ("holder", "device")
 _SHOWN = frozenset({"site", *_NAMED})
 _CACHING = [(name.lower().encode(), value.encode()) for name, value in CACHING.items()]
@@ -50,14 +51,6 @@ class _Question:
     tag: bytes = b""
 
 
-class _Count(NamedTuple):
-    """How many event logs a query had up to a sequence, when the index had forgotten so many."""
-
-    upto: int
-    forgotten: int
-    number: int
-
-
 class EventLogs:
     """Answers ``GET /eventLogs``. One for a process: it remembers where the last event log of each site stands."""
 
@@ -70,7 +63,7 @@ class EventLogs:
         self._base_url = base_url
         self._last = LastUnlocks(index)
         self._questions: OrderedDict[tuple[str, bytes], _Question] = OrderedDict()
-        self._counts: OrderedDict[UnlockQuery, _Count] = OrderedDict()
+        self._totals = Totals(index, time.monotonic)
         self._directory_changes = 0
         directory.on_change(self._changed)
 
@@ -176,21 +169,10 @@ class EventLogs:
         )
 
     async def _total(self, query: UnlockQuery, page: Page) -> int:
-        """How many there are without a limit. Once counted, only what came since is counted."""
+        """How many there are without a limit."""
         if query.behind is None and not page.more:
             return len(page.events)
-        key = replace(query, upto=0, limit=0, behind=None, order="created", is_descending=True)
-        forgotten = self._index.forgotten
-        known = self._counts.get(key)
-        if known is None or known.forgotten != forgotten or known.upto > query.upto:
-            count = await self._index.count_unlocks(query)
-        else:
-            since = replace(query, after=max(known.upto, query.after or 0))
-            count = known.number + await self._index.count_unlocks(since)
-        self._counts[key] = _Count(query.upto, forgotten, count)
-        if len(self._counts) > _COUNTS:
-            self._counts.popitem(last=False)
-        return count
+        return max(len(page.events), await self._totals.of(query))
 
     def _link(self, scope: Any, query: UnlockQuery, page: Page) -> str:
         others = {name: value for name, value in parameters(scope["query_string"]).items() if name != "cursor"}

@@ -215,7 +215,7 @@ def _dates(item: _Insert, view: SiteView) -> dict[str, str | None]:
         ("expirationDate", "expire_date", item.expirationDate),
     ):
         try:
-            moment = milliseconds(name, str(text), up=False) if text is not None else None
+            moment = milliseconds(name, text, up=False) if not isinstance(text, int) else text
             dates[field] = shapes.local_date(moment, zone) if moment is not None else None
         except (ParakeyError, ValueError, OverflowError, OSError):
             raise _Failed("bad-date", f"{name}: a time such as 2026-01-31T10:00:00.000Z") from None

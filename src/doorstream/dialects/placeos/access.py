@@ -101,6 +101,12 @@ class Sight:
         """Whether the system has a module of that id."""
         return self.catalogue.has_module(system_id, module_id)
 
+    def sites(self) -> list[str]:
+        """The ids of the sites where the caller may do anything; those of people and of most clients are few."""
+        principal = self.identity.principal
+        candidates = sorted(principal.sites) if principal.sites is not None else self.catalogue.sites()
+        return [site_id for site_id in candidates if self.identity.level_at(site_id) is not None]
+
     def sees(self, place: System | Zone) -> bool:
         """Whether the caller may know of a system or zone."""
         return self.identity.level_at(place.site_id) is not None

@@ -6,7 +6,7 @@ modules of the site. They are stored when somebody changes them. Further ones ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from doorstream.directory import Directory
@@ -47,6 +47,8 @@ class Catalogue:
         """Site and name of the modules that were seen."""
         self._places: dict[str, dict[str, list[str]]] = {}
         """Of each system that was asked for: the ids of its modules, by name."""
+        self._ids: dict[str, tuple[str, ...]] = {}
+        """Of each site that was asked for: the ids of its modules, in order."""
         for site in directory.sites:
             view = directory.site(site.id)
             for place in (*view.systems, *view.zones) if view is not None else ():
@@ -59,6 +61,10 @@ class Catalogue:
         """Have ``callback(systems)`` called when other modules may be in some systems (None: in any)."""
         self._on_change.append(callback)
 
+    def sites(self) -> list[str]:
+        """The ids of all sites."""
+        return [site.id for site in self._directory.sites]
+
     def site_of(self, system_id: str) -> str | None:
         """The site of a system; None where there is no such system."""
         site_id = self._site_of.get(system_id)
@@ -68,14 +74,8 @@ class Catalogue:
 
     def system(self, system_id: str) -> System | None:
         """One system, or None."""
-        site_id = self._site_of.get(system_id) or system_id.removeprefix(SYSTEM)
-        view = self._directory.site(site_id)
-        if view is None or view.site is None:
-            return None
-        stored = view.systems.get(system_id)
-        if system_id == SYSTEM + site_id:
-            return self._of_site(view.site, stored)
-        return stored
+        found = self._bare(system_id)
+        return None if found is None else self.whole(found)
 
     def zone(self, zone_id: str) -> Zone | None:
         """One zone, or None."""
@@ -86,20 +86,29 @@ class Catalogue:
         stored = view.zones.get(zone_id)
         return stored or (implicit_zone(view.site) if zone_id == ZONE + site_id else None)
 
-    def systems(self) -> Iterator[System]:
-        """All systems."""
-        for site in self._directory.sites:
-            view = self._directory.site(site.id)
-            if view is not None:
-                yield self._of_site(site, view.systems.get(SYSTEM + site.id))
+    def systems(self, site_ids: Iterable[str]) -> Iterator[System]:
+        """The systems of some sites. Those that stand for their site do not name its modules yet: see ``whole``."""
+        for site_id in site_ids:
+            view = self._directory.site(site_id)
+            if view is not None and view.site is not None:
+                yield view.systems.get(SYSTEM + site_id) or implicit_system(view.site)
                 yield from (system for system in view.systems if not is_of_site(system))
 
-    def zones(self) -> Iterator[Zone]:
-        """All zones."""
-        for site in self._directory.sites:
-            view = self._directory.site(site.id)
-            if view is not None:
-                yield view.zones.get(ZONE + site.id) or implicit_zone(site)
+    def whole(self, system: System) -> System:
+        """A system with its modules: one that stands for its site has all of the site, whatever is stored."""
+        if not is_of_site(system):
+            return system
+        ids = self._ids.get(system.site_id)
+        if ids is None:
+            ids = self._ids[system.site_id] = tuple(module.id for module in self._drivers.modules(system.site_id))
+        return replace(system, modules=ids)
+
+    def zones(self, site_ids: Iterable[str]) -> Iterator[Zone]:
+        """The zones of some sites."""
+        for site_id in site_ids:
+            view = self._directory.site(site_id)
+            if view is not None and view.site is not None:
+                yield view.zones.get(ZONE + site_id) or implicit_zone(view.site)
                 yield from (zone for zone in view.zones if not is_of_site(zone))
 
     def modules(self, system: System) -> list[ModuleView]:
@@ -122,17 +131,19 @@ class Catalogue:
 
     def has_module(self, system_id: str, module_id: str) -> bool:
         """Whether the system has that module."""
-        system = self.system(system_id)
-        return system is not None and module_id in system.modules and self._drivers.module(module_id) is not None
+        system, module = self._bare(system_id), self._drivers.module(module_id)
+        if system is None or module is None:
+            return False
+        return module.site_id == system.site_id if is_of_site(system) else module_id in system.modules
 
-    def systems_with(self, module_id: str) -> list[System]:
-        """The systems that have that module."""
-        return [system for system in self.systems() if module_id in system.modules]
-
-    def _of_site(self, site: Site, stored: System | None) -> System:
-        """The system of a site: it has all modules of the site, whatever is stored."""
-        system = stored or implicit_system(site)
-        return replace(system, modules=tuple(module.id for module in self._drivers.modules(site.id)))
+    def _bare(self, system_id: str) -> System | None:
+        """One system as ``systems`` has them, or None."""
+        site_id = self._site_of.get(system_id) or system_id.removeprefix(SYSTEM)
+        view = self._directory.site(site_id)
+        if view is None or view.site is None:
+            return None
+        stored = view.systems.get(system_id)
+        return implicit_system(view.site) if stored is None and system_id == SYSTEM + site_id else stored
 
     def _changed(self, kind: str, old: Entity | None, new: Entity | None) -> None:
         entity = new or old
@@ -155,6 +166,7 @@ class Catalogue:
             if known == self._known[module_id]:
                 return
         for site_id in {place[0] for place in (known, self._known.get(module_id)) if place is not None}:
+            self._ids.pop(site_id, None)
             view = self._directory.site(site_id)
             others = [system.id for system in view.systems] if view is not None else []
             self._tell({SYSTEM + site_id, *others})
@@ -162,6 +174,7 @@ class Catalogue:
     def _tell(self, systems: Collection[str] | None) -> None:
         if systems is None:
             self._places.clear()
+            self._ids.clear()
         else:
             for system_id in systems:
                 self._places.pop(system_id, None)

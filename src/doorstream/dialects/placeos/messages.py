@@ -19,6 +19,9 @@ PONG = "pong"
 MAX_ID = 256
 """Bytes of the longest id that is taken: it is kept for as long as a binding."""
 
+MAX_NAME = 256
+"""Characters of the longest system, module or name that is taken: they are kept as long."""
+
 _MAX_INDEX = 2**31 - 1
 _NO_ID = b"0"
 
@@ -112,6 +115,8 @@ def parse(data: str | bytes) -> Request:
     index = 1 if wire.index is None else wire.index
     if not -_MAX_INDEX <= index <= _MAX_INDEX:
         raise BadMessage(Code.BAD_REQUEST, "index must be an integer of 32 bits", request_id)
+    if max(len(wire.sys), len(wire.mod), len(wire.name)) > MAX_NAME:
+        raise BadMessage(Code.BAD_REQUEST, f"sys, mod and name have at most {MAX_NAME} characters", request_id)
     return Request(request_id, kind, Address(wire.sys, wire.mod, index, wire.name), wire.args or [])
 
 

@@ -100,6 +100,8 @@ class TokenEndpoint:
         return self._token(principal, scopes_of(form.get("scope")))
 
     def _granted(self, principal: Principal, client_id: str, scopes: Iterable[str], auth_time: float) -> dict[str, Any]:
+        if not Identity(principal).is_known:
+            raise OAuthError("unauthorized_client", "this person has no role that gives rights in PlaceOS")
         scopes = list(scopes)
         refresh = self._door.tokens.issue_refresh(principal, client_id, scopes, auth_time)
         return self._token(principal, scopes) | {"refresh_token": refresh}

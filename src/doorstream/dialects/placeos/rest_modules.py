@@ -215,7 +215,7 @@ async def _set_running(call: Call, *, running: bool) -> Response:
 
 def _seen(call: Call, needed: Level) -> list[ModuleView]:
     """The modules of the sites where the caller has that level."""
-    sites = [site.id for site in call.placeos.directory.sites if call.sight.reaches(site.id, needed)]
+    sites = [site_id for site_id in call.sight.sites() if call.sight.reaches(site_id, needed)]
     return [view for site_id in sites for view in call.placeos.drivers.modules(site_id)]
 
 

@@ -52,9 +52,10 @@ async def list_systems(call: Call) -> Response:
     """List the systems."""
     query = call.query
     wanted = Wanted.of(query)
-    found = [each for each in _seen(call) if _matches(each, query, call.placeos.catalogue)]
+    catalogue = call.placeos.catalogue
+    found = [each for each in catalogue.systems(call.sight.sites()) if _matches(each, query, catalogue)]
     found = [each for each in found if wanted.matches(each.name, each.display_name, each.email)]
-    return page(KIND, found, shapes.system, wanted, call.request)
+    return page(KIND, found, lambda each: shapes.system(catalogue.whole(each)), wanted, call.request)
 
 
 async def create_system(call: Call) -> Response:
@@ -80,8 +81,9 @@ async def control(_: Call) -> Response:
 async def systems_with_emails(call: Call) -> Response:
     """The systems with these e-mail addresses."""
     wanted = {email.lower() for email in texts(call.query, "in")}
-    found = [each for each in _seen(call) if each.email and each.email.lower() in wanted]
-    return whole(KIND, [shapes.system(each) for each in found])
+    catalogue = call.placeos.catalogue
+    found = [each for each in catalogue.systems(call.sight.sites()) if each.email and each.email.lower() in wanted]
+    return whole(KIND, [shapes.system(catalogue.whole(each)) for each in found])
 
 
 async def show_system(call: Call) -> Response:
@@ -210,17 +212,13 @@ def _matches(system: System, query: Mapping[str, str], catalogue: Catalogue) -> 
     return all(tests)
 
 
-def _seen(call: Call) -> list[System]:
-    return [system for system in call.placeos.catalogue.systems() if call.sight.sees(system)]
-
-
 def site_for(call: Call, zones: tuple[str, ...]) -> str:
     """To which site something new belongs: that of its zones, or the only one there is. Raises RestError."""
     catalogue = call.placeos.catalogue
     known = [zone for zone in map(catalogue.zone, zones) if zone is not None and call.sight.sees(zone)]
     sites = {zone.site_id for zone in known}
     if not sites:
-        sites = {site.id for site in call.placeos.directory.sites if call.sight.reaches(site.id, "user")}
+        sites = {site_id for site_id in call.sight.sites() if call.placeos.directory.sites.get(site_id) is not None}
     if len(sites) != 1:
         raise invalid({"zones": "must name zones of one site, which it will belong to"})
     return sites.pop()

@@ -40,7 +40,7 @@ async def list_zones(call: Call) -> Response:
     """List the zones."""
     query = call.query
     wanted = Wanted.of(query)
-    seen = [zone for zone in call.placeos.catalogue.zones() if call.sight.sees(zone) and _matches(zone, query)]
+    seen = [zone for zone in call.placeos.catalogue.zones(call.sight.sites()) if _matches(zone, query)]
     found = [zone for zone in seen if wanted.matches(zone.name, zone.display_name, " ".join(zone.tags))]
     return page(KIND, found, shapes.zone, wanted, call.request)
 
@@ -91,8 +91,8 @@ async def execute_in_zone(call: Call) -> Response:
     method, slug = call.part("method"), Slug.parse(call.part("slug"))
     caller = call.sight.identity.caller_at(zone.site_id)
     outcome: dict[str, list[str]] = {"success": [], "failure": [], "module_missing": []}
-    for system in placeos.catalogue.systems():
-        if zone.id not in system.zones or not call.sight.sees(system):
+    for system in placeos.catalogue.systems((zone.site_id,)):  # a system is in zones of its own site only
+        if zone.id not in system.zones:
             continue
         module_id = placeos.catalogue.module_at(system.id, slug.name, slug.index)
         if module_id is None:

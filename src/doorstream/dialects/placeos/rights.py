@@ -1,7 +1,8 @@
 """Who may do what: levels from a client's scopes or a user's role, and the scopes of tokens.
 
 PlaceOS knows users, support and administrators (vendor-apis.md 2.2, "exec rights"). Here a client has its level by
-scope: ``placeos``, ``placeos:support`` or ``admin``; a user by the role at the site.
+scope: ``placeos``, ``placeos:support`` or ``admin``; a user by the role at the site. PlaceOS has no rights that stop at
+one's own movements, as a ``site_user`` has them (seed 003, SAL-11): such a role gives none here.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class Identity:
     @property
     def is_known(self) -> bool:
         """Whether the caller has anything to do with PlaceOS at all."""
-        return self.principal.kind == "user" or any(scope in self.principal.scopes for scope in _SCOPES)
+        if self.principal.kind == "user":
+            return any(role in _ROLES for role in self.principal.roles.values())
+        return any(scope in self.principal.scopes for scope in _SCOPES)
 
     def level_at(self, site_id: str) -> Level | None:
         """What the caller may do at a site; None: nothing."""
@@ -46,7 +49,7 @@ class Identity:
         if not principal.sees(site_id):
             return None
         if principal.kind == "user":
-            return _ROLES.get(principal.roles[site_id], "user")
+            return _ROLES.get(principal.roles[site_id])
         return next((level for scope, level in _SCOPES.items() if scope in principal.scopes), None)
 
     @property
@@ -54,7 +57,7 @@ class Identity:
         """The highest level that the caller has anywhere, for what belongs to no site."""
         levels: list[Level] = ["user"]
         if self.principal.kind == "user":
-            levels += [_ROLES.get(role, "user") for role in self.principal.roles.values()]
+            levels += [level for role in self.principal.roles.values() if (level := _ROLES.get(role)) is not None]
         else:
             levels += [level for scope, level in _SCOPES.items() if scope in self.principal.scopes]
         return max(levels, key=RANKS.__getitem__)

@@ -41,6 +41,9 @@ MAX_EXECUTING = 100
 MAX_WAITING = 2_000
 """Executions of one socket that wait beyond them."""
 
+MAX_WAITING_BYTES = 4_000_000
+"""Bytes of the messages that ask for those."""
+
 
 class Sight(Protocol):
     """What the client can see now."""
@@ -121,7 +124,7 @@ Action = Send | Bind | Unbind | Execute | Follow | Unfollow | Suspect | Close
 class Session:
     """The server's side of one client. ``form`` is how it wants values (D4)."""
 
-    __slots__ = ("_bound", "_executing", "_followed", "_sight", "_suspicions", "_waiting", "form")
+    __slots__ = ("_bound", "_executing", "_followed", "_sight", "_suspicions", "_waiting", "_waiting_bytes", "form")
 
     def __init__(self, sight: Sight, form: Form) -> None:
         self.form = form
@@ -130,7 +133,9 @@ class Session:
         self._bound: set[Address] = set()
         self._followed: set[str] = set()
         self._executing = 0
-        self._waiting: deque[Execute] = deque()
+        self._waiting: deque[tuple[bytes, str]] = deque()
+        """Messages as they came, which are smaller than what they say, and the modules that they are for."""
+        self._waiting_bytes = 0
 
     def receive(self, data: str | bytes) -> Sequence[Action]:
         """A message came."""
@@ -141,18 +146,20 @@ class Session:
         except BadMessage as bad:
             return self._bad(bad)
         try:
-            return self._judged(request)
+            return self._judged(request, data)
         except SocketError as error:
             return (Send(failure(request.id, error.code, str(error), request.address.json)),)
 
     def executed(self) -> Sequence[Action]:
         """An execution has ended: another may begin."""
         if self._waiting:
-            return (self._waiting.popleft(),)
+            data, module_id = self._waiting.popleft()
+            self._waiting_bytes -= len(data)
+            return (Execute(parse(data), module_id),)
         self._executing -= 1
         return ()
 
-    def _judged(self, request: Request) -> Sequence[Action]:
+    def _judged(self, request: Request, data: str | bytes) -> Sequence[Action]:
         address = request.address
         if request.kind is Kind.IGNORE:
             return self._ignore(request)
@@ -166,7 +173,7 @@ class Session:
             case Kind.DEBUG:
                 return self._debug(request)
             case _:
-                return self._execute(request)
+                return self._execute(request, data)
 
     def _bind(self, request: Request, level: Level) -> Sequence[Action]:
         address = request.address
@@ -180,16 +187,18 @@ class Session:
         self._bound.add(address)
         return (Bind(request, answer),)
 
-    def _execute(self, request: Request) -> Sequence[Action]:
+    def _execute(self, request: Request, data: str | bytes) -> Sequence[Action]:
         module_id = self._sight.module_at(request.address)
         if module_id is None:
             raise _no_module(request.address)
         if self._executing < MAX_EXECUTING:
             self._executing += 1
             return (Execute(request, module_id),)
-        if len(self._waiting) >= MAX_WAITING:
+        waiting = data.encode() if isinstance(data, str) else data
+        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + len(waiting) > MAX_WAITING_BYTES:
             raise SocketError(Code.REQUEST_FAILED, "too many executions of this connection wait for their turn")
-        self._waiting.append(Execute(request, module_id))
+        self._waiting.append((waiting, module_id))
+        self._waiting_bytes += len(waiting)
         return ()
 
     def _debug(self, request: Request) -> Sequence[Action]:

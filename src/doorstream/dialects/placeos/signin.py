@@ -23,6 +23,7 @@ from doorstream.dialects.placeos.forms import OAuthError, read_form
 from doorstream.dialects.placeos.oauth import TokenEndpoint
 from doorstream.dialects.placeos.pages import error_page, login_page
 from doorstream.dialects.placeos.request_ids import HEADER, request_id_of
+from doorstream.dialects.placeos.rights import Identity
 from doorstream.dialects.placeos.tokens import TOKEN_TTL, scopes_of
 
 VERSION = "v2.0.0"
@@ -155,6 +156,8 @@ class _Pages:
     def _outcome(
         self, asked: Mapping[str, str], principal: Principal, client_id: str, redirect_uri: str
     ) -> dict[str, str]:
+        if not Identity(principal).is_known:
+            return {"error": "access_denied", "error_description": "no role that gives rights in PlaceOS"}
         tokens, now = self._door.tokens, self._door.clock()
         scopes = scopes_of(asked.get("scope"))
         challenge = asked.get("code_challenge", "")

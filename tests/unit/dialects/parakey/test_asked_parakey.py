@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from doorstream.dialects.parakey.asked import Wanted, cursor_of, milliseconds, parameters, wanted
+from doorstream.dialects.parakey.asked import Place, Wanted, cursor_of, milliseconds, parameters, wanted, wanted_page
 from doorstream.dialects.parakey.errors import ParakeyError
 
 AT = 1_769_853_600_000
@@ -30,7 +30,9 @@ AT = 1_769_853_600_000
         ("Sat Jan 31 2026 11:00:00 GMT 0100 (Central European Standard Time)", AT),
         ("Sat Jan 31 2026 00:30:00 GMT-0930", AT),
         ("Sat, 31 Jan 2026 10:00:00 GMT", AT),
+        ("20260131", AT - 36_000_000),  # was a morning of 1970
         ("2026", 2026),  # as any number
+        ("-20260131", -20260131),
         ("-1", -1),
         ("0", 0),
     ],
@@ -59,6 +61,7 @@ def test_what_is_finer_than_a_millisecond_is_never_widened():
         "10:00",
         "2026-01-",
         "2026-13-01",
+        "20261301",
         "31/01/2026",
         "2026-02-30T10:00:00Z",
         "2026-01-31T10:00:00+99:00",
@@ -101,6 +104,12 @@ def test_orders(text, expected):
 def test_cursors_come_back():
     for key in ((0, ""), (AT, "an id / with ünicode"), (-5, "0")):
         assert wanted({"cursor": cursor_of(key)}).behind == key
+    place = Place("site", "ünicode" * 200, "an id", "a group")
+    given = parameters(urlencode({"cursor": cursor_of(place)}).encode())
+    assert wanted_page(given).behind == place
+    for read, other in ((wanted, place), (wanted_page, (0, "x"))):
+        with pytest.raises(ParakeyError):
+            read({"cursor": cursor_of(other)})
 
 
 def test_parameters():

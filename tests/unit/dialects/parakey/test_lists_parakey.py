@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from asgi_client import AsgiClient
 from doorstream.auth import Auth, api_key
+from doorstream.dialects.parakey import entities
 from doorstream.dialects.parakey.callers import Callers
 from doorstream.dialects.parakey.grants import Grants
 from doorstream.dialects.parakey.lists import Lists
@@ -179,6 +180,75 @@ async def test_pages(world: World):
     assert found == everything
     for query in ("limit=0", "limit=x", "limit=1&limit=1", "cursor=x"):
         assert (await reader.get(f"/devices?{query}")).status == 400
+
+
+async def pages(client, path, limit, between=nothing):
+    """The ids on the pages of a list, following the links."""
+    found, target = [], f"{path}?limit={limit}"
+    while target:
+        answer = await client.get(target)
+        found.append([item["id"] for item in answer.json()])
+        target = answer.headers.get("link", "").partition(">")[0].removeprefix(f"<{ISSUER}")
+        if target:
+            await between()
+    return found
+
+
+@pytest.mark.parametrize("path", LISTS)
+async def test_pages_of_every_list_across_domains(world: World, path):
+    partner = caller(world, "ops")
+
+    async def at_once():
+        pass
+
+    whole = await partner.get(path)
+    everything = [item["id"] for item in whole.json()]
+    assert whole.headers["x-total-count"] == str(len(everything))
+    for limit in (1, 2, 3):
+        found = await pages(partner, path, limit, at_once)
+        assert [each for page in found for each in page] == everything
+        assert {len(page) for page in found[:-1]} <= {limit}
+
+
+async def test_what_goes_between_two_pages_moves_no_others(world: World):
+    """Pages were cut by offset: with something gone from the first, the second left something out."""
+    reader, view = caller(world, "reader"), world.directory.site(SITE)
+    await world.directory.create(Device(id="d3", name="Zoo", site_id=SITE, created=CREATED), SYSTEM)
+
+    async def device_goes():
+        if view.devices.get("d2") is not None:
+            await world.directory.delete(view.devices.get("d2"), SYSTEM)
+
+    assert await pages(reader, "/devices", 1, device_goes) == [["d2"], ["d1"], ["d3"]]
+
+    async def membership_goes():
+        holder = view.holders.get("h1")
+        await world.directory.change(holder, lambda old: replace(old, groups=(GUESTS,)), SYSTEM)
+
+    assert await pages(reader, "/access-keys", 1, membership_goes) == [["h1!staff"], ["h1!guests"], ["h2!staff"]]
+
+    async def group_goes():
+        await world.directory.change(view.holders.get("h1"), lambda old: replace(old, groups=()), SYSTEM)
+
+    assert await pages(reader, "/accesses", 1, group_goes) == [["guests"], ["staff"]]
+    assert (await reader.get("/accesses")).headers["x-total-count"] == "1"
+    assert (await reader.get("/access-keys")).headers["x-total-count"] == "1"
+
+
+async def test_a_page_makes_only_its_own_items(world: World, monkeypatch):
+    """Each page of a list once made every item of every site of the caller."""
+    for number in range(50):
+        await world.directory.create(
+            Holder(id=f"p{number}", first_name="P", groups=(STAFF,), site_id=SITE, created=CREATED), SYSTEM
+        )
+    made = []
+    for name in ("user", "access_key"):
+        shape = getattr(entities, name)
+        monkeypatch.setattr(entities, name, lambda *args, shape=shape: made.append(args) or shape(*args))
+    for path in ("/users?limit=5", "/access-keys?limit=5"):
+        made.clear()
+        assert len(await items(caller(world, "ops"), path)) == 5
+        assert len(made) == 6
 
 
 class TestGrants:

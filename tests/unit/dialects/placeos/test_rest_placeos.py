@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from fake_drivers import FakeDrivers
 from placeos_support import SYS, Room
 
 from asgi_client import Answer
 from doorstream.directory import SYSTEM
+from doorstream.drivers import ModuleView
 from doorstream.events.entities import System
 from world import OTHER, SITE
 
@@ -50,6 +53,33 @@ async def test_who_may_see_what(room: Room) -> None:
     assert len((await get(room, "/zones")).json()) == 2
     assert (await get(room, f"/systems/sys-{OTHER}", "user")).status == 404
     assert (await get(room, f"/zones/zone-{OTHER}", "user")).status == 404
+
+
+async def test_lists_cost_what_they_show(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 1,000 sites each list once made views of all modules of all of them, while nobody else got a turn."""
+    asked: list[str] = []
+    modules = FakeDrivers.modules
+
+    def counted(drivers: FakeDrivers, site_id: str) -> Sequence[ModuleView]:
+        asked.append(site_id)
+        return modules(drivers, site_id)
+
+    monkeypatch.setattr(FakeDrivers, "modules", counted)
+    for path in ("/systems?q=nothing", "/systems?limit=0", "/systems/with_emails?in=a@example.com", "/zones"):
+        assert (await get(room, path)).status == 200
+    assert asked == []
+    (shown,) = (await get(room, "/systems", "elsewhere")).json()
+    assert (shown["modules"], asked) == ([], [OTHER])
+    for expected in (["mod-bookings"], ["mod-bookings", "mod-door"], ["mod-door"]):
+        for _ in range(2):
+            (shown,) = (await get(room, "/systems?limit=1&q=harbour")).json()
+            assert shown["modules"] == expected
+        if expected == ["mod-bookings"]:
+            room.drivers.add(SITE, "mod-door", "Door")
+        elif "mod-bookings" in expected:
+            room.drivers.remove("mod-bookings")
+    assert (await get(room, "/systems?module_id=mod-door")).json()[0]["id"] == SYS
+    assert (await get(room, "/systems?module_id=mod-bookings")).json() == []
 
 
 async def test_pos_02_errors_of_rest(room: Room) -> None:

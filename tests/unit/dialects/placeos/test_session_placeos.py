@@ -14,6 +14,7 @@ from doorstream.dialects.placeos.session import (
     MAX_EXECUTING,
     MAX_SUSPICIONS,
     MAX_WAITING,
+    MAX_WAITING_BYTES,
     Bind,
     Close,
     Execute,
@@ -103,6 +104,23 @@ def test_bindings_are_bounded(session: Session) -> None:
         session.receive(command("bind", name=str(number)))
     (action,) = session.receive(command("bind", name="one more"))
     assert sent(action)["code"] == Code.REQUEST_FAILED
+
+
+def test_what_waits_is_bounded_in_bytes(session: Session) -> None:
+    """2,000 executions with arguments of 90 kB each once waited in 180 MB. What has had its turn no longer counts."""
+    for _ in range(MAX_EXECUTING):
+        session.receive(command("exec"))
+    large = command("exec", args=["ä" * 50_000])
+    size, waiting = len(large.encode()), 0
+    while not (refused := session.receive(large)):
+        waiting += 1
+    assert waiting == MAX_WAITING_BYTES // size
+    answer = sent(refused[0])
+    assert (answer["code"], answer["id"]) == (Code.REQUEST_FAILED, 1)
+    (begun,) = session.executed()
+    assert isinstance(begun, Execute)
+    assert begun.request.args == ["ä" * 50_000]
+    assert session.receive(large) == ()
 
 
 def test_executions_beyond_the_bound_wait_for_their_turn(session: Session) -> None:

@@ -6,18 +6,20 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import argon2
 import pytest
+import websockets
 from placeos_support import SYS, Room
 
-from asgi_client import Answer
-from doorstream.auth import Passwords
+from asgi_client import Answer, AsgiClient
+from doorstream.auth import Passwords, of_user
 from doorstream.directory import SYSTEM
 from doorstream.events.entities import User
-from world import SECRET, SITE
+from world import OTHER, SECRET, SITE
 
 FORM = "application/x-www-form-urlencoded"
 PASSWORD = "a good password"
@@ -74,7 +76,7 @@ async def test_pos_12_the_authority(room: Room) -> None:
 
 
 @pytest.mark.parametrize(("path", "in_query"), [("/auth/token", True), ("/auth/oauth/token", False)])
-@pytest.mark.parametrize(("role", "allowed"), [("site_admin", 3), ("site_super_user", 2), ("site_user", 1)])
+@pytest.mark.parametrize(("role", "allowed"), [("site_admin", 3), ("site_super_user", 2)])
 async def test_the_password_grant(people: Room, path: str, role: str, allowed: int, *, in_query: bool) -> None:
     form = {"grant_type": "password", "username": f"{role}@example.com", "password": PASSWORD, "client_id": "x"}
     answer = await token(people, path=path, in_query=in_query, **form)
@@ -93,6 +95,45 @@ async def test_the_password_grant(people: Room, path: str, role: str, allowed: i
     assert (await token(people, **(refresh | {"scope": "more"}))).json()["error"] == "invalid_scope"
     people.clock.now += 30 * 86_400
     assert (await token(people, **refresh)).json()["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize("role", ["site_user", "site_mobile_user"])
+async def test_whoever_may_see_only_their_own_movements_has_no_access(people: Room, role: str) -> None:
+    """SAL-11 lets a site user see what they did themselves. Here they once opened every door and saw everybody."""
+    user = people.directory.users.get("u-site_user")
+    assert user is not None
+    user = await people.directory.change(user, lambda old: replace(old, roles={SITE: role}), SYSTEM)
+    form = {"grant_type": "password", "username": user.username, "password": PASSWORD, "client_id": "x"}
+    assert (await token(people, **form)).json()["error"] == "unauthorized_client"
+    browser = Browser(people)
+    await browser.sign_in("site_user")
+    done = await browser.go(authorize(f"{people.url}/app/", response_type="token"))
+    assert parse_qs(urlsplit(done.headers["location"]).fragment)["error"] == ["access_denied"]
+    issued = people.tokens.issue(of_user(user), ["public"], people.clock())
+    headers = {"authorization": f"Bearer {issued}"}
+    bearer = AsgiClient(people.app, headers)
+    base = "/api/engine/v2/systems"
+    for path in (base, f"{base}/{SYS}", f"{base}/{SYS}/functions/Bookings_1"):
+        assert (await bearer.get(path)).status == 403
+    assert (await bearer.post(f"{base}/{SYS}/Bookings_1/make_booking", [1])).status == 403
+    with pytest.raises(websockets.InvalidStatus, match="403"):
+        async with people.connect(None, headers=headers):
+            pass
+
+
+async def test_a_role_counts_at_its_own_site(people: Room) -> None:
+    """An administrator of one site who is a mere user of another sees nothing of the other."""
+    user = people.directory.users.get("u-site_user")
+    assert user is not None
+    roles = {SITE: "site_user", OTHER: "site_admin"}
+    user = await people.directory.change(user, lambda old: replace(old, roles=roles), SYSTEM)
+    headers = {"authorization": f"Bearer {people.tokens.issue(of_user(user), ['public'], people.clock())}"}
+    bearer = AsgiClient(people.app, headers)
+    assert [each["id"] for each in (await bearer.get("/api/engine/v2/systems")).json()] == [f"sys-{OTHER}"]
+    assert (await bearer.get(f"/api/engine/v2/systems/{SYS}")).status == 404
+    async with people.connect(None, headers=headers) as socket:
+        for command in ("bind", "exec", "debug"):
+            assert (await socket.ask(socket.command(command)))["code"] == 2
 
 
 async def test_client_credentials(room: Room) -> None:
@@ -225,11 +266,11 @@ async def test_from_the_sign_in_page_to_a_token_by_code_with_pkce(people: Room) 
 async def test_the_implicit_grant_of_the_browser_client(people: Room) -> None:
     """It is what the vendor's client asks for unless told otherwise."""
     browser, redirect_uri = Browser(people), f"{people.url}/app/"
-    await browser.sign_in("site_user")
+    await browser.sign_in("site_super_user")
     done = await browser.go(authorize(redirect_uri, response_type="token"))
     fragment = parse_qs(urlsplit(done.headers["location"]).fragment)
     assert (fragment["token_type"], fragment["state"]) == (["Bearer"], ["n;x"])
-    assert await levels(people, fragment["access_token"][0]) == 1
+    assert await levels(people, fragment["access_token"][0]) == 2
 
 
 async def test_where_a_browser_may_be_sent(people: Room) -> None:
