@@ -32,6 +32,7 @@ class Occupancy(Driver):
         self._follow()
         await self._judge()
 
+    @security("support")
     async def left(self, people: Annotated[int, msgspec.Meta(ge=1)] = 1) -> int:
         """Take note that people have left; returns how many are inside."""
         inside: int = self.status["count"] - people

@@ -45,9 +45,10 @@ def internal(method: Method) -> Method:
 
 
 def audited(method: Method) -> Method:
-    """Have each call from outside kept in the log as an ``x.command`` event: who, what, with what, and what came of it.
+    """Have each call kept in the log as an ``x.command`` event: who, what, with what, and what came of it.
 
-    The event is durable before the caller is answered. Arguments are kept as they are: no place for secrets.
+    The event is durable before the caller is answered; what is part of an audited command is in that one's event.
+    Arguments are kept, long ones in part: no place for secrets.
     """
     setattr(method, _AUDITED, True)
     return method

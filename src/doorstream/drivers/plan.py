@@ -30,6 +30,8 @@ class ModulePlan:
     index: int
     title: str
     implicit: bool
+    simulated: bool
+    """Whether its site is simulated. A module that runs is begun anew when that changes."""
 
     @property
     def info(self) -> ModuleInfo:
@@ -62,7 +64,7 @@ def modules_of(view: SiteView) -> list[ModulePlan]:
     for module, implicit in found:
         same = bool(plans) and plans[-1].entity.name == module.name
         index = plans[-1].index + 1 if same else 1
-        plans.append(ModulePlan(module, index, _title(view, module), implicit))
+        plans.append(ModulePlan(module, index, _title(view, module), implicit, site.simulated))
     return plans
 
 

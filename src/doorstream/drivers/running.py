@@ -46,6 +46,7 @@ class Running:
         self._house = house
         self._wanted: ModulePlan | None = plan
         self._current: tuple[ModuleInfo, Loaded] | None = None
+        self._is_simulated = False
         self._settings: Mapping[str, Any] = {}
         self._instance: Instance | ProcessInstance | None = None
         self._outside: _Here | None = None
@@ -202,7 +203,12 @@ class Running:
         wanted = self._wanted
         loaded = self._house.catalogue.get(wanted.entity.driver) if wanted is not None else None
         restart, self._restart = self._restart, False
-        is_same = wanted is not None and loaded is not None and self._current == (wanted.info, loaded)
+        is_same = (
+            wanted is not None
+            and loaded is not None
+            and self._current == (wanted.info, loaded)
+            and self._is_simulated is wanted.simulated
+        )
         is_news = self._given_up is not None and self._given_up != (wanted, loaded)
         if restart or is_news or (self._current is not None and not is_same):
             self._failures, self._given_up, self._retry_at = 0, None, None
@@ -228,7 +234,7 @@ class Running:
             self._given_up, self._because = (wanted, loaded), fault or ""
             self._tell(running=False, error=fault)
             return
-        self._current = (wanted.info, loaded)
+        self._current, self._is_simulated = (wanted.info, loaded), wanted.simulated
         self._settings, self._trouble = wanted.entity.settings, None
         self._outside = outside = _Here(self, self._house, wanted.info)
         try:

@@ -18,8 +18,8 @@ import msgspec
 import structlog
 
 from doorstream.directory import Actor, Directory
-from doorstream.drivers.audit import audited_event
-from doorstream.drivers.builtin import BUILT_IN, Doors, furnished
+from doorstream.drivers.audit import AUDITED, REFUSALS, Refusals, audited_event, counted_event
+from doorstream.drivers.builtin import BUILT_IN, DoorModule, Doors, Premises, furnished
 from doorstream.drivers.callers import Caller
 from doorstream.drivers.driver import Driver, Handle
 from doorstream.drivers.errors import (
@@ -101,6 +101,7 @@ class Drivers:
         self.doors = Doors(directory, index, options.clock)
         self.stories: dict[str, Story] = {}
         """The stories that are played in this process, by site: commands to their doors go by way of them."""
+        self._premises = Premises(self.doors, self.stories, self._door_modules)
         self._is_host = options.is_host
         self._clock = options.clock
         self._directory = directory
@@ -112,9 +113,12 @@ class Drivers:
         self._by_place: dict[Place, str] = {}
         self._stale: set[str] = set()
         self._running: dict[str, Running] = {}
+        self._sinks: dict[str, list[Sink]] = {}
+        """Of the debuggers of each module, also while there is no such module."""
         self._followers = Followers(self._by_place.get, self._place_of, self.status.value)
         self._callbacks: list[Callable[[str], None]] = []
         self._going: set[asyncio.Task[None]] = set()
+        self._refusals = Refusals(self._tell_refused)
         self._looker: asyncio.Task[None] | None = None
         self._refresh: asyncio.Handle | None = None
         self._is_open = False
@@ -130,7 +134,6 @@ class Drivers:
         self.status.on_change(self._status_changed)
         self.status.on_state(self._state_changed)
         if self._is_host:
-            await self.doors.open()
             self.watch.start()
         self._is_open = True
         for site in self._directory.sites:
@@ -166,6 +169,9 @@ class Drivers:
     async def close(self) -> None:
         """Stop everything."""
         self._is_open = False
+        told = set(self._going)
+        self._refusals.flush()
+        await asyncio.gather(*(self._going - told))
         for task in (self._looker, *self._going):
             if task is not None:
                 task.cancel()
@@ -264,8 +270,6 @@ class Drivers:
             raise UnknownFunction(f"{plan.entity.name} has no function {name!r}")
         if self._branch is not None:
             return await self._branch.execute(module_id, name, args, caller)
-        if not function.is_audited:
-            return await self._execute(module_id, function, args, caller)
         return await self._audited(plan, function, args, caller)
 
     def debug(self, module_id: str, sink: Sink) -> Debugger:
@@ -282,15 +286,22 @@ class Drivers:
         """Built-in drivers know the doors, the stories and the directory."""
         known = self._furnished.get(driver)
         if known is None:
-            known = self._furnished[driver] = furnished(driver, self.doors, self.stories)
+            known = self._furnished[driver] = furnished(driver, self._premises)
         return known
+
+    def _door_modules(self, site_id: str) -> list[DoorModule]:
+        return [
+            DoorModule(plan.entity.name, plan.index, plan.entity.device_id, plan.title)
+            for plan in self._plans.get(site_id, ())
+            if plan.entity.device_id is not None
+        ]
 
     def follow(self, place: Place, variable: str, receive: Callable[[bytes | None], object]) -> Handle:
         """Follow a variable of whichever module has that place."""
         return self._followers.follow(place, variable, receive)
 
     async def call_at(self, place: Place, function: str, args: Any, caller: Caller) -> bytes:
-        """Call the module that has that place for another one; what was audited with that one is not audited again."""
+        """Call the module that has that place for another one; part of an audited command is not audited again."""
         self._plan_stale()
         module_id = self._by_place.get(place)
         if module_id is None:
@@ -298,7 +309,7 @@ class Drivers:
         found = self.functions(module_id).get(function)
         if found is None:
             raise UnknownFunction(f"{place.name} has no function {function!r}")
-        return await self._execute(module_id, found, args, caller)
+        return await self._audited(self._by_id[module_id], found, args, caller)
 
     async def keep(self, site_id: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Append events to the log; raises InvalidEvent or LogError."""
@@ -319,11 +330,19 @@ class Drivers:
 
     def attach(self, module_id: str, sink: Sink) -> Callable[[], None]:
         """Have log lines given to the sink until what is returned is called."""
-        running = self._running.get(module_id)
-        if running is None:
-            return lambda: None
-        running.attach(sink)
-        return lambda: running.detach(sink)
+        self._sinks.setdefault(module_id, []).append(sink)
+        if (running := self._running.get(module_id)) is not None:
+            running.attach(sink)
+        return lambda: self._detach(module_id, sink)
+
+    def _detach(self, module_id: str, sink: Sink) -> None:
+        sinks = self._sinks.get(module_id, [])
+        if sink in sinks:
+            sinks.remove(sink)
+            if not sinks:
+                del self._sinks[module_id]
+        if (running := self._running.get(module_id)) is not None:
+            running.detach(sink)
 
     def receive(self, event: Event) -> None:
         """An event of the log, in order: doors are what their events say."""
@@ -343,14 +362,21 @@ class Drivers:
     async def _audited(
         self, plan: ModulePlan, function: Function, args: Sequence[Any] | Mapping[str, Any] | None, caller: Caller
     ) -> bytes:
-        """Call a function, and keep who called it and what came of it."""
+        """Call a function and, where it is audited, keep who called it and what came of it."""
+        if not function.is_audited or AUDITED.get() is caller:
+            return await self._execute(plan.entity.id, function, args, caller)
         began = int(self._clock() * 1000)
         error: DriversError | None = None
         value = b"null"
+        outer = AUDITED.set(caller)
         try:
             value = await self._execute(plan.entity.id, function, args, caller)
         except DriversError as failure:
             error = failure
+        finally:
+            AUDITED.reset(outer)
+        if isinstance(error, REFUSALS) and not self._refusals.take(plan.entity.site_id, caller):
+            raise error
         event = audited_event(plan, function, args, caller, error) | {"occurred": began}
         try:
             await self.keep(plan.entity.site_id, [event])
@@ -360,6 +386,17 @@ class Drivers:
         if error is not None:
             raise error
         return value
+
+    def _tell_refused(self, site_id: str, caller: Caller, count: int) -> None:
+        async def keep() -> None:
+            with contextlib.suppress(InvalidEvent, LogError):
+                await self.keep(site_id, [counted_event(caller, count) | {"occurred": int(self._clock() * 1000)}])
+
+        self._keep_going(asyncio.create_task(keep()))
+
+    def _keep_going(self, task: asyncio.Task[None]) -> None:
+        self._going.add(task)
+        task.add_done_callback(self._going.discard)
 
     # How it keeps up with what there is.
 
@@ -426,7 +463,7 @@ class Drivers:
         if not plans:
             del self._plans[site_id]
         changed = [module_id for module_id in {**before, **after} if before.get(module_id) != after.get(module_id)]
-        self.doors.plan(site_id, view)
+        self.doors.look_again(site_id)
         if self._is_host:
             for module_id in changed:
                 self._want(module_id, after.get(module_id))
@@ -441,11 +478,11 @@ class Drivers:
             running.want(plan)
             if plan is None:
                 del self._running[module_id]
-                task = asyncio.create_task(running.ended())
-                self._going.add(task)
-                task.add_done_callback(self._going.discard)
+                self._keep_going(asyncio.create_task(running.ended()))
         elif plan is not None:
-            self._running[module_id] = Running(self, plan)
+            self._running[module_id] = running = Running(self, plan)
+            for sink in self._sinks.get(module_id, ()):
+                running.attach(sink)
 
     def _notify(self, module_id: str) -> None:
         for callback in self._callbacks:

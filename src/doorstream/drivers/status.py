@@ -2,7 +2,8 @@
 
 Keys are ``status.<module>.<variable>`` (a variable's JSON) and ``state.<module>`` (how the module is doing). The worker
 that runs the modules is the only writer. There a change counts at once and is written soon after: many changes are one
-atomic batch, and of a variable that changes often only the last value is written. The other workers get it from the
+atomic batch, and of a variable that changes often only the last value is written; what a door's events give anyway
+waits a little longer for that. The other workers get it from the
 bucket. So a value is there without asking a driver, and outlives a restart.
 """
 
@@ -27,6 +28,8 @@ _PREFIX = f"$KV.{BUCKET}."
 _OPERATION = "KV-Operation"
 _DELETED = {_OPERATION: "DEL"}
 _LINGER = 0.01  # what changes within this time is one batch
+_LOG_HAS = frozenset({"last_event", "recent_events"})  # of doors: large, and theirs to find out at each start
+_LONG_LINGER = 0.25  # the same for these: of the events of a passage many then cost one write
 _RETRY = 0.5
 _MAX_BATCH_BYTES = 4_000_000
 _CLOSING = 2.0
@@ -54,6 +57,8 @@ class StatusStore:
         self._callbacks: list[OnStatus] = []
         self._state_callbacks: list[OnState] = []
         self._dirty: dict[str, bytes | None] = {}
+        self._unhurried: dict[str, bytes | None] = {}
+        self._ripening: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._flusher: asyncio.Task[None] | None = None
         self.written = 0
@@ -82,6 +87,7 @@ class StatusStore:
     async def close(self) -> None:
         """Write what is still to be written, if that can be done soon, and stop."""
         if self._flusher is not None:
+            self._ripen()
             self._flusher.cancel()
             await asyncio.gather(self._flusher, return_exceptions=True)
             with contextlib.suppress(TimeoutError, LogError):
@@ -119,7 +125,12 @@ class StatusStore:
     def change(self, module_id: str, variable: str, value: bytes | None) -> None:
         """Set a variable, or remove it; only where the modules run."""
         if self._apply(module_id, variable, value):
-            self._write(f"status.{escape(module_id)}.{escape(variable)}", value)
+            key = f"status.{escape(module_id)}.{escape(variable)}"
+            if value is not None and variable in _LOG_HAS:
+                self._write_later(key, value)
+            else:
+                self._unhurried.pop(key, None)
+                self._write(key, value)
 
     def change_state(self, module_id: str, state: ModuleState | None) -> None:
         """Set how a module is doing; None where it is gone."""
@@ -181,6 +192,19 @@ class StatusStore:
     def _write(self, key: str, value: bytes | None) -> None:
         self._dirty[key] = value
         self._wake.set()
+
+    def _write_later(self, key: str, value: bytes) -> None:
+        self._unhurried[key] = value
+        if self._ripening is None:
+            self._ripening = asyncio.get_running_loop().call_later(_LONG_LINGER, self._ripen)
+
+    def _ripen(self) -> None:
+        if self._ripening is not None:
+            self._ripening.cancel()
+            self._ripening = None
+            self._dirty.update(self._unhurried)
+            self._unhurried.clear()
+            self._wake.set()
 
     async def _flush_always(self) -> None:
         told = ""

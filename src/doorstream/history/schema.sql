@@ -28,8 +28,10 @@ CREATE INDEX IF NOT EXISTS events_of_status   ON events (site, sequence)
     WHERE topic IN ('cloudnode.connected', 'cloudnode.disconnected');
 CREATE INDEX IF NOT EXISTS events_by_occurred ON events (site, occurred);
 CREATE INDEX IF NOT EXISTS events_unlocked    ON events (site, created, id, unlock) WHERE unlock = 1;
-CREATE INDEX IF NOT EXISTS events_of_doors    ON events (device, topic, sequence)
+DROP INDEX IF EXISTS events_of_doors; -- of an earlier version
+CREATE INDEX IF NOT EXISTS states_of_doors    ON events (device, site, topic, occurred, sequence)
     WHERE topic IN (
+        'device.input.relay.on', 'device.input.relay.off', 'device.input.dps.opened', 'device.input.dps.closed',
         'device.autoopen.on', 'device.autoopen.off', 'device.forceopen.on', 'device.forceopen.off',
         'device.forceclose.on', 'device.forceclose.off', 'device.alarm.forced', 'device.alarm.forced.cleared',
         'device.alarm.propped.on', 'device.alarm.propped.off', 'device.alarm.propped.alloff',

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aiomqtt
 
@@ -96,7 +97,8 @@ class SimulatedRelay:
             "shelly2": (f"{self.device}/online", "true", "false"),
         }[self.kind]
         will = aiomqtt.Will(topic, offline, qos=1, retain=True)
-        client = aiomqtt.Client("127.0.0.1", broker.port, identifier=f"{self.kind}-{self.device}", will=will)
+        # Another name each time: the broker keeps one that comes back at once waiting, or refuses it.
+        client = aiomqtt.Client("127.0.0.1", broker.port, identifier=f"{self.kind}-{uuid4().hex}", will=will)
         async with client:
             self._client = client
             for each in self._listens_to():

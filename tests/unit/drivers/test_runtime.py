@@ -22,6 +22,7 @@ from doorstream.drivers import (
     NotAllowed,
     Refused,
     UnknownFunction,
+    audit,
     audited,
     security,
 )
@@ -65,6 +66,12 @@ class Lamp(Driver):
             raise OSError("the lamp is broken")
         return what
 
+    @audited
+    @security("support")
+    async def polish(self, how: str) -> str:
+        """Polish it."""
+        return how
+
     async def wait(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)
@@ -90,6 +97,15 @@ class Mirror(Driver):
     async def light(self, on: bool) -> int:
         """Switch the lamp."""
         return await self.call("Lamp", 1, "switch", on)
+
+    async def pass_on(self, what: str) -> str:
+        """Have the lamp give something."""
+        return await self.call("Lamp", 1, "give", what)
+
+    @audited
+    async def pass_on_openly(self, what: str) -> str:
+        """The same, audited."""
+        return await self.call("Lamp", 1, "give", what)
 
 
 async def test_a_site_has_its_modules_without_configuration(connection):
@@ -274,6 +290,57 @@ async def test_an_audited_command_is_in_the_log(connection):
         assert json.loads(house.events[-2].metadata)["by"] == "Una"
 
 
+def commands(house):
+    """The bodies of all commands in the log."""
+    return [json.loads(event.body) for event in house.events if event.topic == "x.command"]
+
+
+async def test_a_command_by_way_of_another_module_is_in_the_log_once(connection):
+    """One that came by a function which is not audited was nowhere."""
+    async with running_drivers(connection, drivers=[Lamp, Mirror]) as house:
+        await house.add_module("lamp", "Lamp")
+        mirror = await house.add_module("mirror", "Mirror")
+        assert await house.call(mirror, "pass_on", "light", caller=USER) == "light"
+        assert await house.call(mirror, "pass_on_openly", "light", caller=USER) == "light"
+        await until(lambda: len(commands(house)) == 2)
+        assert [command["function"] for command in commands(house)] == ["give", "pass_on_openly"]
+        assert [json.loads(event.metadata)["by"] for event in house.events] == ["Una", "Una"]
+
+
+async def test_whoever_may_not_cannot_fill_the_log(connection, monkeypatch):
+    """Refused commands came with all that was given, 95 kB each, and as many as somebody sent."""
+    monkeypatch.setattr(audit, "_COUNTED_FOR", 0.05)
+    monkeypatch.setattr(audit, "REFUSALS_PER_SECOND", 0.001)
+    async with running_drivers(connection, drivers=[Lamp]) as house:
+        lamp = await house.add_module("lamp", "Lamp")
+        for _ in range(14):
+            with pytest.raises(NotAllowed):
+                await house.call(lamp, "polish", "x" * 95_000, caller=USER)
+        with pytest.raises(BadArguments):
+            await house.drivers.execute(lamp, "polish", {"y" * 95_000: 1}, ADMINISTRATOR)
+        await until(lambda: len(commands(house)) == 12)
+        *denied, bad = [command for command in commands(house) if "function" in command]
+        assert [(command["outcome"], command["args"]) for command in denied] == [("denied", {})] * 10
+        assert (bad["outcome"], bad["args"], len(bad["error"])) == ("failed", {}, 256)
+        assert commands(house)[-1] == {"outcome": "refused", "count": 4}
+        assert json.loads(house.events[-1].metadata)["by"] == "Una"
+        assert max(len(event.json) for event in house.events) < 1500
+        with pytest.raises(NotAllowed):
+            await house.call(lamp, "polish", "", caller=USER)
+        await house.drivers.close()
+        await until(lambda: len(commands(house)) == 13)
+        assert commands(house)[-1] == {"outcome": "refused", "count": 1}
+
+
+async def test_of_a_long_argument_the_log_has_the_beginning(connection):
+    async with running_drivers(connection, drivers=[Lamp]) as house:
+        lamp = await house.add_module("lamp", "Lamp")
+        await house.call(lamp, "polish", "é" * 1000)
+        await until(lambda: commands(house))
+        kept = commands(house)[0]["args"]["how"]
+        assert kept == '"' + "é" * 127 + "…"
+
+
 async def test_status_outlives_a_restart(connection, nats_url):
     """It is there before the module has begun, and what is gone stays gone."""
     async with running_drivers(connection, drivers=[Lamp]) as house:
@@ -308,6 +375,24 @@ async def test_two_debuggers_and_the_restored_level(connection):
         assert instance.logger.threshold == 1
         two.close()
         assert instance.logger.threshold == 2
+
+
+async def test_a_debugger_goes_on_when_its_module_was_away(connection):
+    """It heard nothing any more once the module had been removed, and was never told."""
+    async with running_drivers(connection, drivers=[Lamp]) as house:
+        lamp = await house.add_module("lamp", "Lamp")
+        lines = []
+        debugger = house.drivers.debug(lamp, lambda *line: lines.append(line))
+        entity = house.directory.site(SITE).modules.get(lamp)
+        await house.directory.delete(entity, SYSTEM)
+        await until(lambda: house.drivers.module(lamp) is None)
+        await house.directory.create(entity, SYSTEM)
+        await house.drivers.settled()
+        await house.call(lamp, "switch", True)
+        assert lines[-1] == ("debug", "switch(on=True, times=1) by Ada", "Lamp")
+        debugger.close()
+        assert not house.drivers._sinks
+        assert not house.drivers._running[lamp]._sinks
 
 
 async def test_another_worker_sees_and_reaches_the_modules(connection, nats_url):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from doorstream.drivers import status
 from doorstream.drivers.status import StatusStore
 from doorstream.drivers.views import ModuleState
 from doorstream.log import Connection
@@ -32,6 +33,27 @@ async def test_many_changes_are_few_writes(connection):
         assert store.all("mod-a")["v9"] == b"4999"
     async with opened(connection) as again:
         assert again.all("mod-a") == {f"v{n}": b"%d" % (4990 + n) for n in range(10)}
+
+
+async def test_what_the_log_has_anyway_is_written_less_often(connection, monkeypatch):
+    """Each event of a door cost two writes of all its last events; what is removed or closed is written at once."""
+    monkeypatch.setattr(status, "_LONG_LINGER", 3600.0)
+    async with opened(connection) as store:
+        for number in range(5):
+            store.change("mod-a", "last_event", b"%d" % number)
+            store.change("mod-a", "locked", b"%d" % number)
+            await until(lambda: not store._dirty)
+        store.change("mod-b", "last_event", b"1")
+        store.change("mod-b", "last_event", None)
+        await until(lambda: store.written == 6 and store.value("mod-a", "last_event") == b"4")
+    assert store.written == 7
+    async with opened(connection) as again:
+        assert again.all("mod-a") == {"last_event": b"4", "locked": b"4"}
+        assert again.all("mod-b") == {}
+    monkeypatch.setattr(status, "_LONG_LINGER", 0.05)
+    async with opened(connection) as store:
+        store.change("mod-a", "last_event", b"5")
+        await until(lambda: store.written == 1)
 
 
 async def test_names_may_have_any_character(connection):

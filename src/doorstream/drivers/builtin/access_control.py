@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from doorstream.drivers.builtin.door import BuiltInDriver
-from doorstream.drivers.errors import ModuleNotFound, UnknownFunction
+from doorstream.drivers.builtin.doors import DoorModule
+from doorstream.drivers.errors import UnknownFunction
 from doorstream.drivers.functions import audited
-
-_DOOR = "Door"
 
 
 class AccessControl(BuiltInDriver):
@@ -19,19 +18,25 @@ class AccessControl(BuiltInDriver):
     implements = ("DoorSecurity",)
 
     async def door_list(self) -> list[dict[str, Any]]:
-        """The doors of the site, in the order of their modules."""
-        doors: list[dict[str, Any]] = []
-        while True:
-            try:
-                doors += await self.call(_DOOR, len(doors) + 1, "door_list")
-            except (ModuleNotFound, UnknownFunction):
-                return doors
+        """The doors of the site, in the order of their modules, also of those that do not run."""
+        return [{"door_id": door.device_id, "description": door.title} for door in self._doors.values()]
 
     @audited
     async def unlock(self, door_id: str) -> bool | None:
         """Open one door: true, null where its driver cannot, false where there is no such door."""
-        for index, door in enumerate(await self.door_list(), 1):
-            if door["door_id"] == door_id:
-                answer: bool | None = await self.call(_DOOR, index, "unlock", door_id)
-                return answer
-        return False
+        door = self._doors.get(door_id)
+        if door is None:
+            return False
+        try:
+            answer: bool | None = await self.call(door.name, door.place, "unlock", door_id)
+        except UnknownFunction:
+            return None
+        return answer
+
+    @property
+    def _doors(self) -> dict[str, DoorModule]:
+        """Each door's first module."""
+        found: dict[str, DoorModule] = {}
+        for module in self.premises.door_modules(self.module.site_id):
+            found.setdefault(module.device_id, module)
+        return found

@@ -12,6 +12,7 @@ from doorstream.drivers.builtin.doors import DoorWatch, Premises
 from doorstream.drivers.builtin.state import DoorState
 from doorstream.drivers.driver import Driver
 from doorstream.drivers.errors import Refused
+from doorstream.drivers.functions import security
 from doorstream.events import Event
 
 
@@ -66,9 +67,11 @@ class Door(BuiltInDriver):
     async def lock(self) -> None:
         """Not supported: null."""
 
+    @security("support")
     async def hold_open(self, on: bool = True) -> None:  # noqa: FBT001, FBT002 - as clients call it
         """Not supported: null."""
 
+    @security("support")
     async def do_not_disturb(self, on: bool = True) -> None:  # noqa: FBT001, FBT002 - as clients call it
         """Not supported: null."""
 

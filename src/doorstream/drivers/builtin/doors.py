@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -12,14 +13,12 @@ import structlog
 from doorstream.directory import Directory, SiteView
 from doorstream.drivers.simulated import Story
 from doorstream.events import Event
-from doorstream.events.bodies import ConnectionBody
-from doorstream.events.entities import Device
+from doorstream.events.entities import CloudNode, Device
 from doorstream.history import Index
 
 _logger = structlog.get_logger(__name__)
 
-_CONNECTED = "cloudnode.connected"
-_CONNECTION = frozenset({_CONNECTED, "cloudnode.disconnected"})
+_CONNECTION = frozenset({"cloudnode.connected", "cloudnode.disconnected"})
 
 
 class _Concerned(msgspec.Struct):
@@ -27,7 +26,6 @@ class _Concerned(msgspec.Struct):
 
 
 _decode_concerned = msgspec.json.Decoder(_Concerned).decode
-_decode_serial = msgspec.json.Decoder(ConnectionBody).decode
 
 OnEvents = Callable[["list[Event]"], None]
 
@@ -64,22 +62,14 @@ class Doors:
         self.directory = directory
         self.clock = clock
         self._index = index
-        self._watches: dict[tuple[str, str], list[DoorWatch]] = {}
-        self._sites: dict[str, int] = {}
+        self._watches: dict[str, dict[str, list[DoorWatch]]] = {}
+        """By site and door."""
         self._dirty: list[DoorWatch] = []
-        self._offline: dict[tuple[str, str], bool] = {}
-        """By site and serial number: whether the cloud node's last word was that it is away."""
-
-    async def open(self) -> None:
-        """Learn which cloud nodes are away; raises LogUnavailable."""
-        for event in await self._index.statuses():
-            self._note_connection(event)
 
     def watch(self, site_id: str, device_id: str, on_events: OnEvents, on_connection: Callable[[], None]) -> DoorWatch:
         """Have the callbacks called with the door's events from now on, and when its cloud node comes or goes."""
         watch = DoorWatch(site_id, device_id, on_events, on_connection, self._leave)
-        self._watches.setdefault((site_id, device_id), []).append(watch)
-        self._sites[site_id] = self._sites.get(site_id, 0) + 1
+        self._watches.setdefault(site_id, {}).setdefault(device_id, []).append(watch)
         return watch
 
     async def history(self, site_id: str, device_id: str) -> list[Event]:
@@ -95,47 +85,52 @@ class Doors:
 
     def serial_number(self, site_id: str, device_id: str) -> str | None:
         """The serial number of the cloud node that speaks for the door."""
+        found = self._cloud_node(site_id, device_id)
+        return None if found is None else found[1].serial_number
+
+    def _cloud_node(self, site_id: str, device_id: str) -> tuple[SiteView, CloudNode] | None:
         found = self.device(site_id, device_id)
         if found is None or found[1].cloud_node_id is None:
             return None
         node = found[0].cloud_nodes.get(found[1].cloud_node_id)
-        return node.serial_number if node is not None else None
+        return None if node is None else (found[0], node)
 
     def is_offline(self, site_id: str, device_id: str) -> bool | None:
         """Whether the door's cloud node is away; None if it never said anything."""
-        serial = self.serial_number(site_id, device_id)
-        return None if serial is None else self._offline.get((site_id, serial))
+        found = self._cloud_node(site_id, device_id)
+        if found is None:
+            return None
+        status = found[0].status_of(found[1])
+        return None if status.since is None else not status.connected
 
-    def plan(self, site_id: str, _view: SiteView | None) -> None:
-        """The site has other doors or cloud nodes."""
-        for (site, _), watches in self._watches.items():
-            if site == site_id:
-                for watch in watches:
-                    watch.on_connection()
+    def look_again(self, site_id: str) -> None:
+        """The site has other doors or cloud nodes, or one of these came or went."""
+        for watch in [watch for watches in self._watches.get(site_id, {}).values() for watch in watches]:
+            try:
+                watch.on_connection()
+            except Exception:  # one module's mistake must not keep the others from it
+                _logger.exception("a door's connection could not be dealt with", device=watch.device_id)
 
     def receive(self, event: Event) -> None:
-        """The next event of the log."""
-        if event.topic in _CONNECTION:
-            self._note_connection(event)
-            self.plan(event.site_id, None)
+        """The next event of the log; what it says of a cloud node is in the site's mirror already."""
+        doors = self._watches.get(event.site_id)
+        if doors is None:
             return
-        if event.site_id not in self._sites or not event.topic.startswith("device."):
+        if event.topic in _CONNECTION:
+            self.look_again(event.site_id)
+            return
+        if not event.topic.startswith("device."):
             return
         try:
             device_id = _decode_concerned(event.body).deviceId
         except msgspec.DecodeError:
             return
-        for watch in self._watches.get((event.site_id, device_id or ""), ()):
+        for watch in doors.get(device_id or "", ()):
             if not watch.pending:
                 if not self._dirty:
                     asyncio.get_running_loop().call_soon(self._hand_out)
                 self._dirty.append(watch)
             watch.pending.append(event)
-
-    def _note_connection(self, event: Event) -> None:
-        serial = _decode_serial(event.body).serialNumber
-        if serial is not None:
-            self._offline[event.site_id, serial] = event.topic != _CONNECTED
 
     def _hand_out(self) -> None:
         dirty, self._dirty = self._dirty, []
@@ -147,20 +142,33 @@ class Doors:
                 _logger.exception("a door's events could not be dealt with", device=watch.device_id)
 
     def _leave(self, watch: DoorWatch) -> None:
-        key = (watch.site_id, watch.device_id)
-        watches = self._watches.get(key, [])
+        doors = self._watches.get(watch.site_id, {})
+        watches = doors.get(watch.device_id, [])
         if watch in watches:
             watches.remove(watch)
             if not watches:
-                del self._watches[key]
-            self._sites[watch.site_id] -= 1
-            if not self._sites[watch.site_id]:
-                del self._sites[watch.site_id]
+                del doors[watch.device_id]
+            if not doors:
+                del self._watches[watch.site_id]
+
+
+class DoorModule(NamedTuple):
+    """A module that stands for a door: its name and ``place`` (index) among those, the door's id and name."""
+
+    name: str
+    place: int
+    device_id: str
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
 class Premises:
-    """What a built-in driver has beside what every driver has. ``stories`` are those played in this process."""
+    """What a built-in driver has beside what every driver has.
+
+    ``stories`` are those played in this process; ``door_modules`` gives a site's modules that stand for doors, in their
+    order.
+    """
 
     doors: Doors
     stories: Mapping[str, Story]
+    door_modules: Callable[[str], Sequence[DoorModule]]

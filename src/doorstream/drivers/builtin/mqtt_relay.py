@@ -2,6 +2,9 @@
 
 What the device says is what counts. A command is answered once the device has confirmed it, and its switching is an
 event then, not when it was asked for; what it does by itself, or by somebody else's command, is an event as well.
+
+No door stays unlocked because something went wrong in between: when it is to be locked is in the status before the
+relay is switched, and from then on it is tried until the relay has confirmed it, after a restart too.
 """
 
 from __future__ import annotations
@@ -18,14 +21,19 @@ import msgspec
 from doorstream.directory import uuid7
 from doorstream.drivers.builtin.door import Door
 from doorstream.drivers.builtin.relays import RELAYS, Kind, Message, Relay, Said
-from doorstream.drivers.driver import CALLER
+from doorstream.drivers.driver import CALLER, Handle
 from doorstream.drivers.errors import Refused
-from doorstream.drivers.functions import audited
+from doorstream.drivers.functions import audited, security
+from doorstream.drivers.simulated.door import Mode
 from doorstream.log import LogUnavailable, StorageFull
 
 _CONFIRMED_WITHIN: Final = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _LOG_PAUSE: Final = 1.0
+_LOCK_PAUSE: Final = 1.0
+_OWN_TIMER: Final = 1.0
+"""So many seconds after a relay should have switched back by itself it is told to."""
+_LOCK_DUE, _HELD = "lock_due", "held"
 _KEEPALIVE: Final = 15
 _LONGEST_UNLOCK: Final = 3600.0
 _GATEWAY_TIMEOUT, _UNAVAILABLE = 504, 503
@@ -68,6 +76,8 @@ class MqttRelay(Door):
     _online: bool = False
     _confirmation: tuple[bool, asyncio.Future[None]] | None = None
     _turn: asyncio.Lock
+    """Held by whoever has the relay switched, from the look at how things stand to the relay's confirmation."""
+    _locking: Handle | None = None
 
     async def on_load(self) -> None:
         """Learn what the door is, and stay connected to the broker."""
@@ -76,7 +86,9 @@ class MqttRelay(Door):
         number = settings.relay if settings.relay is not None else int(settings.kind == "tasmota")
         self._relay = RELAYS[settings.kind](settings.device, number, settings.contact)
         self._turn = asyncio.Lock()
+        self.status.setdefault(_HELD, self._state.mode is Mode.HELD_OPEN)
         self.spawn(self._stay_connected())
+        self._lock_in_time()
 
     async def on_unload(self) -> None:
         """Whoever waits for a confirmation is told."""
@@ -88,22 +100,36 @@ class MqttRelay(Door):
         """Release the door for its dwell time. Without an id, or with its own, true once the relay has confirmed it."""
         if not self._is_own(door_id):
             return False
-        seconds = self._dwell
-        await self._switch(on=True, seconds=seconds)
-        if not self._relay.switches_back:
-            self.spawn(self._lock_later(seconds))
+        async with self._turn:
+            if self.status[_HELD]:
+                return True
+            self._reached()
+            now = self.now()
+            due = max(now + self._dwell, self.status.get(_LOCK_DUE, 0.0))
+            self.status[_LOCK_DUE] = due
+            self._lock_in_time()
+            await self._switch(on=True, seconds=due - now)
         return True
 
     @audited
     async def lock(self) -> None:
-        """Lock the door now."""
-        await self._switch(on=False)
+        """Lock the door now, and end whatever keeps it unlocked."""
+        async with self._turn:
+            await self._lock()
 
     @audited
+    @security("support")
     async def hold_open(self, on: bool = True) -> None:  # noqa: FBT001, FBT002 - as clients call it
         """Hold the door open until told otherwise; with false: no longer."""
-        await self._switch(on=on)
-        await self._tell("device.forceopen.on" if on else "device.forceopen.off")
+        async with self._turn:
+            if not on:
+                await self._lock()
+                return
+            await self._switch(on=True)
+            self.status.pop(_LOCK_DUE, None)
+            if not self.status[_HELD]:
+                self.status[_HELD] = True
+                await self._tell("device.forceopen.on")
 
     @property
     def _dwell(self) -> float:
@@ -112,35 +138,69 @@ class MqttRelay(Door):
         found = self._doors.device(self.module.site_id, self._device_id)
         return found[1].dwell / _TENTHS if found is not None else 5.0
 
-    async def _switch(self, *, on: bool, seconds: float | None = None) -> None:
-        """Have the relay switched and wait until it says that it is; raises Refused."""
-        async with self._turn:
-            client = self._client
-            if client is None:
-                raise Refused("the MQTT broker cannot be reached", _UNAVAILABLE)
-            if not self._online:
-                raise Refused("the relay is offline", _UNAVAILABLE)
-            confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._confirmation = (on, confirmed)
-            was_on = self.status.get("relay")
-            try:
-                await self._publish(client, self._relay.on(seconds) if on else self._relay.off())
-                async with asyncio.timeout(_CONFIRMED_WITHIN):
-                    await confirmed
-            except TimeoutError:
-                raise Refused("the relay did not confirm it in time", _GATEWAY_TIMEOUT) from None
-            except aiomqtt.MqttError as error:
-                raise Refused(f"the MQTT broker is gone: {error}", _UNAVAILABLE) from None
-            finally:
-                self._confirmation = None
-            if was_on is not on:
-                await self._tell_relay(on=on)
+    def _reached(self) -> aiomqtt.Client:
+        """The client that reaches the relay; raises Refused where nothing does."""
+        if self._client is None:
+            raise Refused("the MQTT broker cannot be reached", _UNAVAILABLE)
+        if not self._online:
+            raise Refused("the relay is offline", _UNAVAILABLE)
+        return self._client
 
-    async def _lock_later(self, seconds: float) -> None:
-        """For relays that do not lock by themselves."""
-        CALLER.set(None)
-        await self.sleep(seconds)
+    async def _switch(self, *, on: bool, seconds: float | None = None) -> None:
+        """Have the relay switched and wait until it says that it is, within one's turn; raises Refused."""
+        client = self._reached()
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._confirmation = (on, confirmed)
+        was_on = self.status.get("relay")
+        try:
+            await self._publish(client, self._relay.on(seconds) if on else self._relay.off())
+            async with asyncio.timeout(_CONFIRMED_WITHIN):
+                await confirmed
+        except TimeoutError:
+            raise Refused("the relay did not confirm it in time", _GATEWAY_TIMEOUT) from None
+        except aiomqtt.MqttError as error:
+            raise Refused(f"the MQTT broker is gone: {error}", _UNAVAILABLE) from None
+        finally:
+            self._confirmation = None
+        if was_on is not on:
+            await self._tell_relay(on=on)
+
+    async def _lock(self) -> None:
+        """Have the relay switched off; once it is, nothing is due and nothing is held. Raises Refused."""
         await self._switch(on=False)
+        self.status.pop(_LOCK_DUE, None)
+        await self._end_hold()
+
+    async def _end_hold(self) -> None:
+        if self.status[_HELD]:
+            self.status[_HELD] = False
+            await self._tell("device.forceopen.off")
+
+    def _lock_in_time(self) -> None:
+        """Have one task that sees to what is due, and no other."""
+        if self._locking is not None:
+            self._locking.cancel()
+        self._locking = self.spawn(self._keep_locking())
+
+    async def _keep_locking(self) -> None:
+        """Lock when that is due, trying until the relay has confirmed it."""
+        CALLER.set(None)
+        spare = _OWN_TIMER if self._relay.switches_back else 0.0
+        while (due := self.status.get(_LOCK_DUE)) is not None:
+            if (pause := due + spare - self.now()) > 0:
+                await self.sleep(pause)
+                continue
+            async with self._turn:
+                if self.status.get(_LOCK_DUE) != due:
+                    continue
+                if self._relay.switches_back and self._online and self.status.get("relay") is False:
+                    self.status.pop(_LOCK_DUE)  # it did so by itself
+                    return
+                try:
+                    await self._lock()
+                except Refused as refusal:
+                    self.logger.debug("the door is not locked yet: %s", refusal)
+            await self.sleep(_LOCK_PAUSE)
 
     async def _publish(self, client: aiomqtt.Client, messages: tuple[Message, ...]) -> None:
         for message in messages:
@@ -155,7 +215,7 @@ class MqttRelay(Door):
                 async with self._connected() as client:
                     pause = _FIRST_PAUSE
                     async for message in client.messages:
-                        await self._receive(str(message.topic), message.payload)
+                        await self._receive(str(message.topic), message.payload, is_kept=message.retain)
             except aiomqtt.MqttError as error:
                 host, port = self.settings.host, self.settings.port
                 self.logger.warn("the MQTT broker at %s:%d is away: %s", host, port, error)  # noqa: G010 - its own levels
@@ -188,14 +248,19 @@ class MqttRelay(Door):
                 self._give_up("the MQTT broker is gone")
                 self._see_connection()
 
-    async def _receive(self, topic: str, payload: Any) -> None:
+    async def _receive(self, topic: str, payload: Any, *, is_kept: bool) -> None:
+        """Take in a message. One that the broker kept (``retain``) does not tell that the device is there."""
         said = self._relay.read(topic, bytes(payload)) if isinstance(payload, bytes | bytearray) else None
         if said is None:
             return
         self.logger.debug("received %s %r", topic, bytes(payload)[:200])
         was_online = self._online
-        self._online = said.online if said.online is not None else True  # who says something is there
-        if self._online and not was_online and self._client is not None:
+        if said.online is not None:
+            self._online = said.online
+        elif not is_kept:
+            self._online = True  # who says something is there
+        has_come = said.online is True and not is_kept  # else it was asked when we came, or just answers
+        if has_come and not was_online and self._client is not None:
             await self._publish(self._client, self._relay.ask())
         self._see_connection()
         await self._take_over(said)
@@ -212,12 +277,15 @@ class MqttRelay(Door):
 
     async def _relay_is(self, *, on: bool) -> None:
         waiting = self._confirmation
-        if waiting is not None and waiting[0] is on and not waiting[1].done():
-            waiting[1].set_result(None)  # whoever waits tells it, as it knows who gave the command
+        if waiting is not None and waiting[0] is on:
+            if not waiting[1].done():
+                waiting[1].set_result(None)  # whoever waits tells it, as it knows who gave the command
             return
         known = self.status.get("relay")
         if known is not on:
             await self._tell_relay(on=on, is_news=known is not None)
+        if not on and waiting is None:
+            await self._end_hold()
 
     async def _tell_relay(self, *, on: bool, is_news: bool = True) -> None:
         """Keep how the relay stands, and make it an event unless it is the first that is known of it."""

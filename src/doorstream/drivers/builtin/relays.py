@@ -46,7 +46,7 @@ class Relay(Protocol):
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """What to subscribe to."""
+        """What to subscribe to, in this order: whether it is there comes last, after all that the broker kept of it."""
 
     def on(self, seconds: float | None) -> tuple[Message, ...]:
         """Switch it on, for so long or until told otherwise."""
@@ -112,8 +112,8 @@ class Shelly:
     @property
     def topics(self) -> tuple[str, ...]:
         """The relay, the input, and its last will."""
-        topics = (f"{self._base}/relay/{self._relay}", f"{self._base}/online")
-        return topics if self._contact is None else (*topics, f"{self._base}/input/{self._contact}")
+        contact = () if self._contact is None else (f"{self._base}/input/{self._contact}",)
+        return f"{self._base}/relay/{self._relay}", *contact, f"{self._base}/online"
 
     def on(self, seconds: float | None) -> tuple[Message, ...]:  # noqa: ARG002 - see switches_back
         """On."""
@@ -150,8 +150,9 @@ class Shelly2:
     @property
     def topics(self) -> tuple[str, ...]:
         """The relay, the input, the answers to what is asked, and its last will."""
-        topics = (f"{self._device}/status/switch:{self._relay}", f"{self._device}/online", f"{self._source}/rpc")
-        return topics if self._contact is None else (*topics, f"{self._device}/status/input:{self._contact}")
+        contact = () if self._contact is None else (f"{self._device}/status/input:{self._contact}",)
+        relay = f"{self._device}/status/switch:{self._relay}"
+        return relay, f"{self._source}/rpc", *contact, f"{self._device}/online"
 
     @property
     def _source(self) -> str:

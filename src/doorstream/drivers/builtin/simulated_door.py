@@ -6,6 +6,8 @@ door and what operators do to it stay one coherent sequence. Elsewhere the modul
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any, Final
 
@@ -22,6 +24,7 @@ from doorstream.events.entities import Holder
 from doorstream.log import LogError
 
 _OFFLINE: Final = 503
+_NOT_FOUND: Final = 404
 _TENTHS: Final = 10
 _LONGEST_OUTAGE: Final = 3600.0
 _RETRY: Final = 1.0
@@ -42,8 +45,7 @@ class SimulatedDoor(Door):
         found = self._doors.device(self.module.site_id, self._device_id)
         if found is None:
             raise Refused("a simulated door's module has the device_id of a door of its site")
-        if not found[0].site.simulated:
-            raise Refused("this site is not simulated, and nothing here pretends that a real door moved")
+        self._check_simulated()
         await super().on_load()
         self._mechanism = _as_it_was(self._state)
         self._random = Random(self.module.id)  # noqa: S311 - a story, not a secret
@@ -64,11 +66,13 @@ class SimulatedDoor(Door):
         await self._command("lock")
 
     @audited
+    @security("support")
     async def hold_open(self, on: bool = True) -> None:  # noqa: FBT001, FBT002 - as clients call it
         """Hold the door open until told otherwise; with false: no longer."""
         await self._command("hold_open", on=on)
 
     @audited
+    @security("support")
     async def do_not_disturb(self, on: bool = True) -> None:  # noqa: FBT001, FBT002 - as clients call it
         """Lock the door and deny all requests until told otherwise; with false: no longer."""
         await self._command("do_not_disturb", on=on)
@@ -79,38 +83,37 @@ class SimulatedDoor(Door):
     @security("support")
     async def simulate_request(self, holder_id: str | None = None) -> None:
         """Have the holder with that id present a credential; a stranger without one."""
-        self._check_reach()
-        if (story := self._story) is not None:
-            try:
-                story.stage(self._device_id, "request", holder_id=holder_id)
-            except LookupError as error:
-                raise Refused(str(error), 404) from None
-            return
-        await self._play(scenes.request(self._mechanism, self._presented(holder_id), self._random))
+        await self._act(
+            lambda story: story.stage(self._device_id, "request", holder_id=holder_id),
+            lambda: scenes.request(self._mechanism, self._presented(holder_id), self._random),
+        )
 
     @audited
     @security("support")
     async def simulate_rex(self) -> None:
         """Have somebody press the exit button and walk out."""
-        await self._stage("rex", lambda: scenes.leave(self._mechanism, self._random))
+        await self._act(
+            lambda story: story.stage(self._device_id, "rex"), lambda: scenes.leave(self._mechanism, self._random)
+        )
 
     @audited
     @security("support")
     async def simulate_forced(self) -> None:
         """Have somebody open the door without a right, which raises an alarm unless the door is unlocked."""
-        await self._stage("force", lambda: scenes.break_in(self._mechanism, self._random))
+        await self._act(
+            lambda story: story.stage(self._device_id, "force"), lambda: scenes.break_in(self._mechanism, self._random)
+        )
 
     @audited
     @security("support")
     async def simulate_propped(self) -> None:
         """Have somebody walk through and keep the door from closing, until somebody else comes after the alarm."""
-        self._check_reach()
-        if (story := self._story) is not None:
-            story.stage(self._device_id, "prop")
-            return
-        device = self._doors.device(self.module.site_id, self._device_id)[1]
-        scene = scenes.prop(self._mechanism, self._somebody(), device.prop_delay / _TENTHS, self._random)
-        await self._play(scene)
+
+        def alone() -> Scene:
+            propped = self._device.prop_delay / _TENTHS
+            return scenes.prop(self._mechanism, self._somebody(), propped, self._random)
+
+        await self._act(lambda story: story.stage(self._device_id, "prop"), alone)
 
     @audited
     @security("support")
@@ -120,10 +123,8 @@ class SimulatedDoor(Door):
             raise Refused(f"seconds: more than 0, at most {_LONGEST_OUTAGE:g}", 400)
         self._check_reach()
         if (story := self._story) is not None:
-            try:
+            with _refusals():
                 story.cut_off(self._device_id)
-            except UnreachableDoorError as error:
-                raise Refused(str(error), _OFFLINE) from None
         else:
             await self._tell_connection(connected=False)
         self.spawn(self._return(seconds))
@@ -132,6 +133,7 @@ class SimulatedDoor(Door):
     @security("support")
     async def simulate_online(self) -> bool:
         """Have a cloud node that was lost by ``simulate_offline`` come back at once; tells whether there was one."""
+        self._check_simulated()
         if (story := self._story) is not None:
             return story.reconnect(self._device_id)
         if self._doors.is_offline(self.module.site_id, self._device_id):
@@ -145,33 +147,40 @@ class SimulatedDoor(Door):
         return story if story is not None and story.has_door(self._device_id) else None
 
     async def _command(self, name: str, *, on: bool = True) -> None:
-        self._check_reach()
         by = self.caller.name if self.caller is not None else None
-        if (story := self._story) is not None:
-            try:
-                story.command(self._device_id, name, on=on, by=by)
-            except UnreachableDoorError as error:
-                raise Refused(str(error), _OFFLINE) from None
-            return
-        if name == "unlock":
-            device = self._doors.device(self.module.site_id, self._device_id)[1]
-            scene = scenes.commanded(self._mechanism, by, device.dwell / _TENTHS)
-        elif name == "lock":
-            scene = scenes.single(lambda: self._mechanism.lock(by))
-        elif name == "hold_open":
-            scene = scenes.single(lambda: self._mechanism.hold_open(on=on, by=by))
-        else:
-            scene = scenes.single(lambda: self._mechanism.do_not_disturb(on=on, by=by))
-        await self._play(scene)
 
-    async def _stage(self, name: str, scene: Any) -> None:
+        def alone() -> Scene:
+            if name == "unlock":
+                return scenes.commanded(self._mechanism, by, self._device.dwell / _TENTHS)
+            if name == "lock":
+                return scenes.single(lambda: self._mechanism.lock(by))
+            if name == "hold_open":
+                return scenes.single(lambda: self._mechanism.hold_open(on=on, by=by))
+            return scenes.single(lambda: self._mechanism.do_not_disturb(on=on, by=by))
+
+        await self._act(lambda story: story.command(self._device_id, name, on=on, by=by), alone)
+
+    async def _act(self, told: Callable[[Story], object], alone: Callable[[], Scene]) -> None:
+        """Have something happen: by way of the story where one is played, else as a scene; raises Refused."""
         self._check_reach()
         if (story := self._story) is not None:
-            story.stage(self._device_id, name)
+            with _refusals():
+                told(story)
         else:
-            await self._play(scene())
+            await self._play(alone())
+
+    @property
+    def _device(self) -> Any:
+        return self._doors.device(self.module.site_id, self._device_id)[1]
+
+    def _check_simulated(self) -> None:
+        """Raises Refused once the site is no simulated one any more: then there is a real door, and it did not move."""
+        found = self._doors.device(self.module.site_id, self._device_id)
+        if found is None or not found[0].site.simulated:
+            raise Refused("this site is not simulated, and nothing here pretends that a real door moved")
 
     def _check_reach(self) -> None:
+        self._check_simulated()
         if self._doors.is_offline(self.module.site_id, self._device_id):
             raise Refused("the door's cloud node is offline", _OFFLINE)
 
@@ -239,7 +248,7 @@ class SimulatedDoor(Door):
         view, _ = self._doors.device(self.module.site_id, self._device_id)
         holder = view.holders.get(holder_id)
         if holder is None:
-            raise Refused(f"the site has no holder {holder_id}", 404)
+            raise Refused(f"the site has no holder {holder_id}", _NOT_FOUND)
         return _card_of(holder)
 
     def _somebody(self) -> Presented:
@@ -259,6 +268,17 @@ class SimulatedDoor(Door):
 
     def _is_connected(self) -> bool:
         return not self._doors.is_offline(self.module.site_id, self._device_id)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What a story does not do is a refusal."""
+    try:
+        yield
+    except UnreachableDoorError as error:
+        raise Refused(str(error), _OFFLINE) from None
+    except LookupError as error:
+        raise Refused(str(error), _NOT_FOUND) from None
 
 
 def _card_of(holder: Holder) -> Presented:

@@ -10,9 +10,12 @@ import msgspec
 from doorstream.drivers.simulated.door import Alarm, Mode
 from doorstream.events import Event
 
+Moment = tuple[int, int]
+"""When an event occurred, and its sequence."""
 MOST_RECENT: Final = 20
 """How many events ``recent_events`` holds."""
 
+_LOCK, _LEAF = "lock", "leaf"
 _MODES: Final = {
     "device.autoopen.on": Mode.AUTO_OPEN,
     "device.forceopen.on": Mode.HELD_OPEN,
@@ -26,17 +29,20 @@ MODE_NAMES: Final = {
     Mode.DO_NOT_DISTURB: "do_not_disturb",
 }
 """The values of the variable ``mode``."""
-_ALARMS: Final = {
-    "device.alarm.forced": "forced",
-    "device.alarm.propped.on": "propped",
-    "device.alarm.tamper.on": "tamper",
+_FACTS: Final = {
+    "device.input.relay.on": (_LOCK, False),
+    "device.input.relay.off": (_LOCK, True),
+    "device.input.dps.opened": (_LEAF, True),
+    "device.input.dps.closed": (_LEAF, False),
+    "device.alarm.forced": ("forced", True),
+    "device.alarm.forced.cleared": ("forced", False),
+    "device.alarm.propped.on": ("propped", True),
+    "device.alarm.propped.off": ("propped", False),
+    "device.alarm.propped.alloff": ("propped", False),
+    "device.alarm.tamper.on": ("tamper", True),
+    "device.alarm.tamper.off": ("tamper", False),
 }
-_ALARM_ENDS: Final = {
-    "device.alarm.forced.cleared": "forced",
-    "device.alarm.propped.off": "propped",
-    "device.alarm.propped.alloff": "propped",
-    "device.alarm.tamper.off": "tamper",
-}
+"""What a topic says: of the lock whether it is locked, of the leaf whether it is open, of an alarm whether it is on."""
 _ACTIONS: Final = {
     "device.request.allowed": "granted",
     "device.request.denied": "denied",
@@ -71,14 +77,21 @@ class DoorState:
         self.mode = Mode.NORMAL
         self.alarms: set[str] = set()
         self.sequence = 0
+        self._at: dict[str | Mode, Moment] = {}
+        """When each kind of thing, and each mode, was last said to be otherwise."""
+        self._commanded: tuple[Moment, Mode] | None = None
+        """The mode that began last."""
         self._recent: dict[str, dict[str, Any]] = {}
 
     def apply(self, event: Event) -> bool:
-        """Take over the next event; one that was taken over before changes nothing. Tells whether it was news."""
+        """Take over the next event; one that was taken over before changes nothing. Tells whether it was news.
+
+        Events may come late: what the door is follows from what occurred last, not from what came last.
+        """
         if event.sequence <= self.sequence or not event.topic.startswith("device."):
             return False
         self.sequence = event.sequence
-        self._switch(event.topic)
+        self._switch(event.topic, (event.occurred, event.sequence))
         self._recent[event.id] = shown(event)
         if len(self._recent) > MOST_RECENT:
             del self._recent[next(iter(self._recent))]
@@ -101,24 +114,40 @@ class DoorState:
             return Alarm.FORCED
         return Alarm.PROPPED if "propped" in self.alarms else Alarm.NONE
 
-    def _switch(self, topic: str) -> None:
-        if topic == "device.input.relay.on":
-            self.locked = False
-        elif topic == "device.input.relay.off":
-            self.locked = True
-        elif topic == "device.input.dps.opened":
-            self.is_open = True
-        elif topic == "device.input.dps.closed":
-            self.is_open = False
+    def _switch(self, topic: str, moment: Moment) -> None:
+        if topic in _FACTS:
+            kind, value = _FACTS[topic]
+            if self._is_latest(kind, moment):
+                self._learn(kind, value=value)
         elif topic in _MODES:
-            self.mode = _MODES[topic]
-        elif topic in _ENDS:
-            if self.mode is _ENDS[topic]:
-                self.mode = Mode.NORMAL
-        elif topic in _ALARMS:
-            self.alarms.add(_ALARMS[topic])
-        elif topic in _ALARM_ENDS:
-            self.alarms.discard(_ALARM_ENDS[topic])
+            if self._commanded is None or self._commanded[0] < moment:
+                self._commanded = (moment, _MODES[topic])
+                self._see_mode()
+        elif topic in _ENDS and self._is_latest(_ENDS[topic], moment):
+            self._see_mode()
+
+    def _learn(self, kind: str, *, value: bool) -> None:
+        if kind == _LOCK:
+            self.locked = value
+        elif kind == _LEAF:
+            self.is_open = value
+        elif value:
+            self.alarms.add(kind)
+        else:
+            self.alarms.discard(kind)
+
+    def _is_latest(self, kind: str | Mode, moment: Moment) -> bool:
+        if kind in self._at and moment < self._at[kind]:
+            return False
+        self._at[kind] = moment
+        return True
+
+    def _see_mode(self) -> None:
+        """The mode that began last counts until it ends; there is none beneath it."""
+        if self._commanded is not None:
+            began, mode = self._commanded
+            ended = self._at.get(mode)
+            self.mode = mode if ended is None or ended < began else Mode.NORMAL
 
 
 def shown(event: Event) -> dict[str, Any]:

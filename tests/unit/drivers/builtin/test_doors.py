@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 
 import pytest
 
-from doorstream.drivers import ExecutionFailed, NotAllowed
+from doorstream.directory import SYSTEM
+from doorstream.drivers import Driver, ExecutionFailed, NotAllowed
 from doorstream.drivers.simulated import Building, Story
 from doorstream.log import Connection
 from doorstream.server.demo import building_entities
@@ -19,6 +21,19 @@ REAL = {SITE: False}
 
 def happened(topic, device="door-1", **body):
     return {"topic": topic, "occurred": 1_769_853_600_000, "body": {"deviceId": device, **body}}
+
+
+def follow_cloud_nodes(house):
+    """Have the directory know what cloud nodes say before modules are told, as the server does."""
+    receive = house.drivers.receive
+
+    def noted(event):
+        if event.topic.startswith("cloudnode."):
+            serial, connected = json.loads(event.body)["serialNumber"], event.topic == "cloudnode.connected"
+            house.directory.site(event.site_id).note_status(serial, connected=connected, occurred=event.occurred)
+        receive(event)
+
+    house.drivers.receive = noted
 
 
 async def put(house, *events, site_id=SITE):
@@ -86,13 +101,42 @@ async def test_a_door_is_after_a_restart_what_it_was(connection, nats_url):
 
 
 async def test_a_door_whose_cloud_node_is_away_is_not_connected(connection):
-    """Its own word counts, not when it was last heard."""
+    """Its own word counts, not when it was last heard, and a late one does not."""
     async with running_drivers(connection, sites=REAL) as house:
+        follow_cloud_nodes(house)
         door = house.doors()[0]
         for topic, connected in (("cloudnode.disconnected", False), ("cloudnode.connected", True)):
             event = {"topic": topic, "occurred": 1_769_853_600_000, "body": {"serialNumber": "NODE1"}}
             await put(house, event)
             await until(lambda now=connected: house.status(door, "connected") is now)
+        late = {"topic": "cloudnode.disconnected", "occurred": 1_769_853_500_000, "body": {"serialNumber": "NODE1"}}
+        await put(house, late, happened("device.input.relay.on"))
+        await until(lambda: house.status(door, "locked") is False)
+        assert house.status(door, "connected") is True
+
+
+async def test_a_late_event_does_not_say_what_the_door_is_now(connection, nats_url):
+    """A door was "unlocked" for as long as nobody used it, by an event that a cloud node had kept while it was away."""
+    now = 1_769_853_600_000
+    async with running_drivers(connection, sites=REAL) as house:
+        door = house.doors()[0]
+        current = ("input.relay.off", "input.dps.closed", "forceopen.off", "alarm.tamper.off")
+        late = ("input.relay.on", "input.dps.opened", "forceopen.on", "alarm.tamper.on")
+        await put(house, *[happened(f"device.{topic}") for topic in current])
+        await put(house, *[happened(f"device.{topic}") | {"occurred": now - 1} for topic in late])
+        await put(house, *[happened("device.request.unknown")] * 20)
+
+        def is_right(house):
+            variables = ("locked", "door_position", "mode", "alarms")
+            return [house.status(door, variable) for variable in variables] == [True, "closed", "normal", []]
+
+        await until(lambda: house.status(door, "last_event")["topic"] == "device.request.unknown")
+        assert is_right(house)
+    again = Connection()
+    await again.open(nats_url)
+    async with running_drivers(again, sites=REAL) as house:
+        assert is_right(house)
+    await again.close()
 
 
 async def test_unlock_is_the_whole_sequence_and_says_who(connection):
@@ -143,7 +187,7 @@ async def test_pos_16_door_security(connection):
         assert json.loads(relay.metadata)["by"] == "Una"
         await until(lambda: house.topics().count("x.command") == 3)
         commands = [json.loads(event.body)["name"] for event in house.events if event.topic == "x.command"]
-        assert commands == ["Door", "AccessControl", "AccessControl"]
+        assert commands == ["Door", "AccessControl", "AccessControl"]  # and the door's part in it is none of its own
 
 
 async def test_modes_of_a_simulated_door(connection):
@@ -187,6 +231,7 @@ async def test_what_can_happen_at_a_simulated_door(connection):
 async def test_a_door_that_is_offline_takes_no_command(connection):
     """Until it is back."""
     async with running_drivers(connection, doors=1) as house:
+        follow_cloud_nodes(house)
         (door,) = house.doors()
         assert await house.call(door, "simulate_online") is False
         await house.call(door, "simulate_offline", 60)
@@ -206,6 +251,98 @@ async def test_nothing_pretends_that_a_real_door_moved(connection):
         view = house.drivers.module(module)
         assert not view.running
         assert "not simulated" in view.error
+
+
+async def test_a_site_that_is_no_longer_simulated_has_no_doors_that_pretend(connection):
+    """A stored module went on answering true after the site had become a real one."""
+    async with running_drivers(connection) as house:
+        module = await house.add_module("simulated_door", "Door", device_id="door-1")
+        assert await house.call(module, "unlock") is True
+        door = house.drivers._running[module]._instance._object
+        site = house.directory.site(SITE).site
+        await house.directory.change(site, lambda site: dataclasses.replace(site, simulated=False), SYSTEM)
+        for name in (
+            "unlock",
+            "lock",
+            "hold_open",
+            "do_not_disturb",
+            "simulate_online",
+            "simulate_offline",
+            "simulate_rex",
+        ):
+            with pytest.raises(ExecutionFailed, match="not simulated"):  # the object itself, before it is stopped
+                await getattr(door, name)()
+        await house.drivers.settled()
+        assert not house.drivers.module(module).running
+        await house.directory.change(
+            house.directory.site(SITE).site, lambda site: dataclasses.replace(site, simulated=True), SYSTEM
+        )
+        await house.drivers.settled()
+        assert await house.call(module, "unlock") is True
+
+
+class Gate(Driver):
+    """A door with a driver of its own, which has no list of doors."""
+
+    async def unlock(self, door_id: str) -> bool:
+        """Open it."""
+        return door_id == "door-3"
+
+
+class Fence(Driver):
+    """A door that cannot be unlocked."""
+
+
+async def test_one_door_that_is_out_does_not_take_the_others_with_it(connection):
+    """Stopped, of another driver, or unable: the site's other doors are listed and opened all the same."""
+    async with running_drivers(connection, drivers=[Gate, Fence], doors=4) as house:
+        control = next(view.id for view in house.drivers.modules(SITE) if view.name == "AccessControl")
+        await house.drivers.change(house.doors()[0], lambda each: dataclasses.replace(each, running=False), SYSTEM)
+        await house.add_module("gate", "Gate", device_id="door-3")
+        await house.add_module("fence", "Door", device_id="door-4")
+        await house.drivers.settled()
+        listed = await house.call(control, "door_list")
+        assert sorted(door["door_id"] for door in listed) == ["door-1", "door-2", "door-3", "door-4"]
+        assert {door["description"] for door in listed} == {"Door 1", "Door 2", "Door 3", "Door 4"}
+        assert await house.call(control, "unlock", "door-2") is True
+        assert await house.call(control, "unlock", "door-3") is True
+        assert await house.call(control, "unlock", "door-4") is None
+        assert await house.call(control, "unlock", "door-5") is False
+        with pytest.raises(ExecutionFailed, match="does not run"):
+            await house.call(control, "unlock", "door-1")
+
+
+async def test_a_cloud_node_concerns_its_own_site_only(connection):
+    """Every such event once made all doors of all sites look; and one that fails keeps no other from it."""
+    async with running_drivers(connection, sites={SITE: False, OTHER_SITE: False}) as house:
+        seen = []
+        doors = house.drivers.doors
+
+        def fails():
+            seen.append("fails")
+            raise RuntimeError("broken")
+
+        watches = [
+            doors.watch(SITE, "door-1", seen.append, fails),
+            doors.watch(SITE, "door-2", seen.append, lambda: seen.append("here")),
+            doors.watch(OTHER_SITE, "door-1", seen.append, lambda: seen.append("elsewhere")),
+        ]
+        event = {"topic": "cloudnode.disconnected", "occurred": 1_769_853_600_000, "body": {"serialNumber": "NODE1"}}
+        await put(house, event)
+        await until(lambda: seen)
+        assert seen == ["fails", "here"]
+        for watch in watches:
+            watch.cancel()
+
+
+async def test_a_plain_user_may_unlock_only(connection):
+    """What lasts until somebody ends it is for those who look after the doors."""
+    async with running_drivers(connection, sites={SITE: True, OTHER_SITE: False}, doors=1) as house:
+        for door in (*house.doors(), *house.doors(OTHER_SITE)):
+            for name in ("hold_open", "do_not_disturb"):
+                with pytest.raises(NotAllowed, match="needs the level support"):
+                    await house.call(door, name, caller=USER)
+            await house.call(door, "unlock", caller=USER)
 
 
 async def test_where_a_story_is_played_commands_are_part_of_it(connection):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiomqtt
 import msgspec
 import pytest
 
+from doorstream.directory import SYSTEM
 from doorstream.drivers import ExecutionFailed
 from doorstream.drivers.builtin import mqtt_relay as module
 from doorstream.drivers.builtin.relays import RELAYS, Said
@@ -102,6 +105,138 @@ async def test_holding_a_door_open(house: House, broker: Broker) -> None:
         await house.call(door, "hold_open", False)
         await until(lambda: house.status(door, "mode") == "normal")
         assert not relay.on
+
+
+async def ready(house: House, broker: Broker, kind: str = "shelly", **settings: Any) -> str:
+    """A module of which it is known how its relay stands."""
+    door = await add_relay(house, broker, kind, **settings)
+    await until(lambda: house.status(door, "connected") and house.status(door, "relay") is False)
+    return door
+
+
+async def test_a_shelly_is_locked_although_the_module_was_restarted(house: House, broker: Broker) -> None:
+    """Its relay has no timer of its own; a restart within the dwell once left the door unlocked for ever."""
+    async with SimulatedRelay("shelly", "dev1").plugged_in(broker) as relay:
+        door = await ready(house, broker, dwell=1.0)
+        await house.call(door, "unlock")
+        assert house.status(door, "lock_due") > 0
+        await house.drivers.restart(door)
+        assert relay.on
+        await until(lambda: house.status(door, "locked") is True)
+        assert not relay.on
+        await until(lambda: house.status(door, "lock_due") is None)
+
+
+async def test_a_shelly_is_locked_also_where_the_command_was_not_confirmed(
+    house: House, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is confirmed too late for the caller was done all the same; and it is tried until it is confirmed."""
+    monkeypatch.setattr(module, "_CONFIRMED_WITHIN", 0.1)
+    monkeypatch.setattr(module, "_LOCK_PAUSE", 0.05)
+    relay = SimulatedRelay("shelly", "dev1")
+    async with relay.plugged_in(broker):
+        door = await ready(house, broker, dwell=0.2)
+        relay.is_deaf = True
+        with pytest.raises(ExecutionFailed, match="did not confirm"):
+            await house.call(door, "unlock")
+        await relay.switch(on=True)
+        await until(lambda: house.status(door, "locked") is False)
+    await until(lambda: house.status(door, "connected") is False)
+    relay.is_deaf = False
+    async with relay.plugged_in(broker):
+        await until(lambda: house.status(door, "locked") is True)
+        assert not relay.on
+        await until(lambda: house.status(door, "lock_due") is None)
+
+
+async def test_a_relay_whose_own_timer_fails_is_locked(
+    house: House, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that kept it is left alone."""
+    monkeypatch.setattr(module, "_OWN_TIMER", 0.1)
+    async with SimulatedRelay("tasmota", "dev1").plugged_in(broker) as relay:
+        door = await ready(house, broker, "tasmota", dwell=0.2)
+        await house.call(door, "unlock")
+        await until(lambda: house.status(door, "lock_due") is None)
+        assert relay.commands[-1] == "cmnd/dev1/POWER1 OFF"
+        await house.call(door, "unlock")
+        await relay.switch(on=False)
+        relay.commands.clear()
+        await until(lambda: house.status(door, "lock_due") is None)
+        assert relay.commands == []
+
+
+async def test_a_second_unlock_never_shortens_the_first(house: House, broker: Broker) -> None:
+    """It makes it longer; so does one after the dwell was made shorter, which leaves it as it was."""
+    async with SimulatedRelay("tasmota", "dev1").plugged_in(broker) as relay:
+        door = await ready(house, broker, "tasmota", dwell=60.0)
+        await house.call(door, "unlock")
+        first = house.status(door, "lock_due")
+        await house.call(door, "unlock")
+        second = house.status(door, "lock_due")
+        assert second > first
+        given = {"host": "127.0.0.1", "port": broker.port, "device": "dev1", "kind": "tasmota", "dwell": 1.0}
+        await house.drivers.change(door, lambda each: dataclasses.replace(each, settings=given), SYSTEM)
+        await house.drivers.settled()
+        await house.call(door, "unlock")
+        assert house.status(door, "lock_due") == second
+        assert relay.timer is not None
+        assert relay.timer > 50
+
+
+async def test_a_door_that_is_held_open_stays_open(house: House, broker: Broker) -> None:
+    """To unlock it neither ends the hold nor touches the relay; nothing that was due ends it; a restart neither."""
+    async with SimulatedRelay("shelly", "dev1").plugged_in(broker) as relay:
+        door = await ready(house, broker, dwell=0.3)
+        await house.call(door, "unlock")
+        await house.call(door, "hold_open")
+        assert house.status(door, "lock_due") is None
+        await house.drivers.restart(door)
+        await until(lambda: house.status(door, "connected"))
+        relay.commands.clear()
+        assert await house.call(door, "unlock") is True
+        assert not [command for command in relay.commands if command.endswith(("on", "off"))]
+        assert house.status(door, "lock_due") is None
+        assert happened(house) == ["device.input.relay.on", "device.forceopen.on"]
+        await house.call(door, "lock")
+        assert not relay.on
+        assert happened(house)[2:] == ["device.input.relay.off", "device.forceopen.off"]
+        await until(lambda: house.status(door, "mode") == "normal")
+
+
+async def test_a_hold_ends_with_the_relay(house: House, broker: Broker) -> None:
+    """Somebody presses the device's button: the door is locked, and nobody says any more that it is held open."""
+    async with SimulatedRelay("tasmota", "dev1").plugged_in(broker) as relay:
+        door = await ready(house, broker, "tasmota")
+        await house.call(door, "hold_open")
+        await relay.switch(on=False)
+        await until(lambda: house.status(door, "mode") == "normal")
+        assert happened(house)[2:] == ["device.input.relay.off", "device.forceopen.off"]
+        assert await house.call(door, "unlock") is True
+        assert relay.on
+
+
+@pytest.mark.parametrize(
+    ("kind", "topic", "payload"), [("tasmota", "stat/dev1/POWER", "ON"), ("shelly", "shellies/dev1/relay/0", "on")]
+)
+async def test_what_the_broker_kept_is_no_sign_of_life(
+    house: House, broker: Broker, kind: str, topic: str, payload: str
+) -> None:
+    """A device that is long gone was "there" because the broker still had its last word."""
+    async with aiomqtt.Client("127.0.0.1", broker.port, identifier="earlier") as client:
+        await client.publish(topic, payload, qos=1, retain=True)
+        door = await add_relay(house, broker, kind)
+        await until(lambda: house.status(door, "relay") is True)
+        assert house.status(door, "connected") is False
+        with pytest.raises(ExecutionFailed, match="the relay is offline"):
+            await house.call(door, "unlock")
+        await client.publish(topic, payload, qos=1)
+        await until(lambda: house.status(door, "connected"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whether_a_device_is_there_is_asked_last(kind: str) -> None:
+    assert RELAYS[kind]("dev1", 0, 0).topics[-1].endswith(("/LWT", "/online"))
 
 
 async def test_a_door_is_not_said_to_be_open_before_it_is(
