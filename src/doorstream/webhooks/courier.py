@@ -11,6 +11,8 @@ While the breaker is open nothing is read and nothing is kept here but the posit
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -27,11 +29,14 @@ from doorstream.webhooks.ledger import Ledger
 from doorstream.webhooks.matching import as_is, device_of, filter_of, interest_of, line_of
 from doorstream.webhooks.order import Lines
 from doorstream.webhooks.post import Post, Unwritable
+from doorstream.webhooks.recorder import Recorder
 from doorstream.webhooks.records import (
+    Attempt,
     Cursor,
     Due,
     State,
     attempt_of,
+    attempts_message,
     delivery_id,
     due_after,
     later_message,
@@ -134,7 +139,7 @@ class Courier:
         self._is_loading = False
         self._breaker = Breaker()
         self._active = 0
-        self._stored = 0
+        self._recorder = Recorder(desk.store, webhook.id, self._made_room)
         self._paused_until = 0.0
         self._next_free = 0.0
         self._alarm: Alarm | None = None
@@ -175,8 +180,11 @@ class Courier:
             self._alarm.cancel()
         for chore in self._chores:
             chore.cancel()
-        if self._attempts:
-            await asyncio.wait(self._attempts, timeout=GRACE)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE):
+                if self._attempts:
+                    await asyncio.wait(self._attempts)
+                await self._recorder.settle()
         left = (*self._attempts, *self._chores)
         for task in left:
             task.cancel()
@@ -308,8 +316,7 @@ class Courier:
         if line is None or self._lines.enter(line, job):
             self._ready.append(job)
         elif self._lines.is_blocked(line):
-            self._lines.noting(line)
-            self._chore(self._hold_back([job], line))
+            self._hold_back([job], line)
 
     def _go_on(self) -> None:
         """Read on, if there is room and the breaker lets it."""
@@ -377,7 +384,7 @@ class Courier:
                 self._has_dues = False
                 limit = 1 if self._breaker.open else _DUES
                 try:
-                    await self._desk.ledger.reached(self._stored)
+                    await self._desk.ledger.reached(self._recorder.stored)
                     rows = await self._desk.ledger.dues(self.webhook.id, self._due_mark, limit)
                 except LogUnavailable:
                     self._has_dues = True
@@ -398,16 +405,22 @@ class Courier:
 
     def _pump(self) -> None:
         """Begin as many attempts as may be under way now."""
-        while self._ready and self._active < self._breaker.width(self.webhook.concurrency) and not self._is_stopped:
-            now = self._desk.clock()
-            earliest = max(self._paused_until, self._breaker.not_before, self._next_free)
-            if earliest > now:
-                self._wake_at(earliest)
-                return
-            if self.webhook.rate is not None:
-                self._next_free = max(self._next_free, now) + 1 / self.webhook.rate
-            self._active += 1
-            _run(self._attempts, self._attempt(self._ready.popleft()), self._ended)
+        while (job := self._next()) is not None:
+            _run(self._attempts, self._work(job), self._ended)
+
+    def _next(self) -> _Job | None:
+        """The next delivery, if it may begin now; it counts as under way."""
+        if not self._ready or self._is_stopped or self._active >= self._breaker.width(self.webhook.concurrency):
+            return None
+        now = self._desk.clock()
+        earliest = max(self._paused_until, self._breaker.not_before, self._next_free)
+        if earliest > now:
+            self._wake_at(earliest)
+            return None
+        if self.webhook.rate is not None:
+            self._next_free = max(self._next_free, now) + 1 / self.webhook.rate
+        self._active += 1
+        return self._ready.popleft()
 
     def _wake_at(self, when: float) -> None:
         if self._alarm is not None and self._alarm.callback is not None:
@@ -417,15 +430,21 @@ class Courier:
         self._alarm_at = when
         self._alarm = self._desk.alarms.at(when, self._pump)
 
-    async def _attempt(self, job: _Job) -> None:
-        try:
-            outcome, verdict = await self._attempted(job)
-        finally:
-            self._active -= 1
-        if outcome is not None:
-            self._pump()
-            await self._record(job.due, outcome, verdict, self._desk.clock())
-        self._done(job, verdict.state)
+    async def _work(self, job: _Job | None) -> None:
+        """Make one attempt after the other, for as long as there are some that may begin."""
+        while job is not None:
+            try:
+                outcome, verdict = await self._attempted(job)
+            finally:
+                self._active -= 1
+            ended, job = job, self._next()
+            if outcome is None:
+                self._done(ended, verdict.state)
+                self._made_room()
+            elif verdict.next is None:
+                self._record(ended, outcome, verdict)
+            else:
+                _run(self._attempts, self._record_with_retry(ended, outcome, verdict), self._ended)
 
     async def _attempted(self, job: _Job) -> tuple[Outcome | None, Verdict]:
         """What came of it, to be recorded; no outcome where the form does not know such events."""
@@ -470,23 +489,33 @@ class Courier:
             self._desk.tell(webhook, "recovered", "an attempt succeeded", since)
         return verdict
 
-    async def _record(self, due: Due, outcome: Outcome, verdict: Verdict, now: float) -> None:
-        following = int(verdict.next * 1000) if verdict.next is not None else None
-        attempt = attempt_of(
+    def _record(self, job: _Job, outcome: Outcome, verdict: Verdict) -> None:
+        """Keep the last attempt of a delivery; what waits for it, or for nothing else, has it written at once."""
+        attempt = self._attempt_of(job.due, outcome, verdict)
+        urgent = job.due.line is not None or not self._active
+        self._recorder.add(attempt, functools.partial(self._done, job, verdict.state), urgent=urgent)
+
+    async def _record_with_retry(self, job: _Job, outcome: Outcome, verdict: Verdict) -> None:
+        """Keep an attempt together with the one that is to follow, or neither."""
+        attempt = self._attempt_of(job.due, outcome, verdict)
+        assert attempt.next is not None  # noqa: S101 - it is to be tried again
+        later = later_message(self.webhook.id, due_after(job.due, spared=verdict.spared), attempt.next)
+        self._recorder.note(await self._desk.store.put_surely([attempts_message(self.webhook.id, [attempt]), later]))
+        self._done(job, verdict.state)
+        self._made_room()
+
+    def _attempt_of(self, due: Due, outcome: Outcome, verdict: Verdict) -> Attempt:
+        return attempt_of(
             due,
-            at=int(now * 1000),
+            at=int(self._desk.clock() * 1000),
             state=verdict.state,
             status=outcome.status,
-            error=outcome.error,
+            error=outcome.told,
             duration=round(outcome.duration * 1000),
-            answer=outcome.answer.decode(errors="replace")[:_ANSWER_CHARACTERS],
-            next=following,
+            answer=outcome.answer.decode(errors="replace")[:_ANSWER_CHARACTERS] if outcome.answer else "",
+            next=int(verdict.next * 1000) if verdict.next is not None else None,
             counts=not verdict.spared,
         )
-        later = None
-        if following is not None:
-            later = later_message(self.webhook.id, due_after(due, spared=verdict.spared), following)
-        self._stored = max(self._stored, await self._desk.store.record(self.webhook.id, attempt, later))
 
     def _done(self, job: _Job, state: State) -> None:
         """A delivery leaves the memory: delivered, kept for later, or given up."""
@@ -497,7 +526,6 @@ class Courier:
             self._unfinished.pop(job.due.sequence, None)
         if job.due.line is not None:
             self._line_done(job.due.line, state)
-        self._made_room()
 
     def _made_room(self) -> None:
         self._load_dues()
@@ -512,8 +540,7 @@ class Courier:
         if state is State.WAITING:
             behind = self._lines.block(line)
             if behind:
-                self._lines.noting(line)
-                self._chore(self._hold_back(behind, line))
+                self._hold_back(behind, line)
         elif self._lines.is_blocked(line):
             self._chore(self._next_of_line(line))
         else:
@@ -521,24 +548,27 @@ class Courier:
             if following is not None:
                 self._ready.append(following)
 
-    async def _hold_back(self, jobs: list[_Job], line: str) -> None:
+    def _hold_back(self, jobs: list[_Job], line: str) -> None:
         """Note in the ledger that these wait for those before them."""
+        self._lines.noting(line)
         at = int(self._desk.clock() * 1000)
         for job in jobs:
             attempt = attempt_of(structs.replace(job.due, number=0), at=at, state=State.HELD)
-            stored = await self._desk.store.record(self.webhook.id, attempt)
-            self._stored = max(self._stored, stored)
-            self._unfinished.pop(job.due.sequence, None)
-        if self._lines.noted(line):
+            is_last = job is jobs[-1]
+            kept = functools.partial(self._held_back, job, line, is_last=is_last)
+            self._recorder.add(attempt, kept, urgent=is_last)
+
+    def _held_back(self, job: _Job, line: str, *, is_last: bool) -> None:
+        self._unfinished.pop(job.due.sequence, None)
+        if is_last and self._lines.noted(line):
             self._chore(self._next_of_line(line))
-        self._made_room()
 
     async def _next_of_line(self, line: str) -> None:
         """Send the first one that is held back in a line; if there is none, the line is free."""
         while self._lines.may_look(line):
             count = self._lines.count(line)
             try:
-                await self._desk.ledger.reached(self._stored)
+                await self._desk.ledger.reached(self._recorder.stored)
                 due = await self._desk.ledger.held(self.webhook.id, line)
             except LogUnavailable:
                 await asyncio.sleep(_RETRY)
@@ -552,6 +582,9 @@ class Courier:
                 return
 
     def _chore(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._is_stopped:
+            work.close()
+            return
         _run(self._chores, work, self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

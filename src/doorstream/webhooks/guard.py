@@ -238,20 +238,20 @@ def _is_isatap(address: IPv6Address) -> bool:
 
 def check_headers(headers: Mapping[str, str]) -> None:
     """Judge the headers of a request: names and values that HTTP allows, and none of OWN_HEADERS; raises BadHeader."""
-    for name in headers:
-        _check_header_name(name)
+    _check_header_names(tuple(headers))
     if _HEADER_VALUE.fullmatch("".join(headers.values())):  # one look at all of them is enough for each delivery
         return
     name = next(name for name, value in headers.items() if not _HEADER_VALUE.fullmatch(value))
     raise BadHeader(f"the value of the header {name} has something else than printable ASCII characters")
 
 
-@functools.lru_cache(maxsize=1024)
-def _check_header_name(name: str) -> None:
-    if not _HEADER_NAME.fullmatch(name):
-        raise BadHeader("a header's name has only letters, digits and hyphens")
-    if name.lower() in OWN_HEADERS:
-        raise BadHeader(f"the header {name} is set by the sender alone")
+@functools.lru_cache(maxsize=1024)  # a webhook's deliveries have the same names
+def _check_header_names(names: tuple[str, ...]) -> None:
+    for name in names:
+        if not _HEADER_NAME.fullmatch(name):
+            raise BadHeader("a header's name has only letters, digits and hyphens")
+        if name.lower() in OWN_HEADERS:
+            raise BadHeader(f"the header {name} is set by the sender alone")
 
 
 class Resolver(AbstractResolver):

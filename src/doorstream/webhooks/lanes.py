@@ -58,7 +58,7 @@ class Lanes:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # let on and cancelled in the same turn of the loop
                 self._release(lane)
-            else:
+            elif turn in lane.waiting:  # else ``_let_on`` came past meanwhile and took it out
                 lane.waiting.remove(turn)
             raise
         return lane
@@ -106,7 +106,7 @@ class Lanes:
 
     def _let_on(self, lane: Lane) -> None:
         while lane.waiting:
-            if lane.waiting[0].done():  # cancelled: it removes itself
+            if lane.waiting[0].done():  # cancelled
                 lane.waiting.popleft()
             elif self._admit(lane):
                 lane.waiting.popleft().set_result(None)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -41,7 +41,7 @@ _logger = structlog.get_logger(__name__)
 
 _BATCH = 1000
 _MAX_PENDING = 50_000
-_LINGER = 0.05  # several records become one transaction, unless somebody waits for them
+_LINGER = 0.25  # many records become one transaction, unless somebody waits for them: each disturbs the event loop
 _RETRY = 1.0
 _PATIENCE = 10.0
 _PURGED_AFTER = 0.05
@@ -50,11 +50,13 @@ _PRUNED_AT_ONCE = 10_000
 _PLACES = 1000  # records in one message of the stream, at most
 _SQLITE_CORRUPT, _SQLITE_NOTADB = 11, 26
 
+_ROWS = (256, 64, 8, 1)  # in one statement: SQLite then works for a while without Python's interpreter lock
+
 _SCHEMA, _DELIVERY, _ATTEMPT, _DUE = (
     files(__package__).joinpath(f"{name}.sql").read_text() for name in ("schema", "delivery", "attempt", "due")
 )
-_DELIVERIES = {size: _DELIVERY.format(rows=", ".join([f"({', '.join('?' * 21)})"] * size)) for size in (32, 8, 1)}
-_ATTEMPTS = {size: _ATTEMPT.format(rows=", ".join([f"({', '.join('?' * 11)})"] * size)) for size in (32, 8, 1)}
+_DELIVERIES = {size: _DELIVERY.format(rows=", ".join([f"({', '.join('?' * 21)})"] * size)) for size in _ROWS}
+_ATTEMPTS = {size: _ATTEMPT.format(rows=", ".join([f"({', '.join('?' * 11)})"] * size)) for size in _ROWS}
 _HEALTH = "INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?)"
 _DONE = "DELETE FROM dues WHERE webhook = ? AND delivery = ? AND number <= ?"
 _DUE_SUBJECTS = f"webhooks.{DUE}."
@@ -332,9 +334,7 @@ class Ledger:
         connection = self._connection()
         connection.execute("BEGIN")
         try:
-            due: set[str] = set()
-            for record in records:
-                self._write_one(connection, record, due)
+            due = _apply(connection, records)
             connection.execute("UPDATE progress SET applied = ?", (applied,))
             connection.execute("COMMIT")
         except BaseException:
@@ -342,25 +342,6 @@ class Ledger:
                 connection.execute("ROLLBACK")
             raise
         return due
-
-    def _write_one(self, connection: sqlite3.Connection, record: Record, due: set[str]) -> None:
-        _, kind, token = record.subject.split(".", 2)
-        webhook_id = unescape(token)
-        try:
-            if kind == ATTEMPT:
-                attempts = decode_attempts(record.data)
-                _keep(connection, webhook_id, attempts, record.sequence * _PLACES)
-                _follow_up(connection, webhook_id, attempts)
-            elif kind == DUE:
-                content = decode_due(record.data)
-                row = (record.sequence, webhook_id, content.delivery, content.number, record.data)
-                connection.execute(_DUE, row)
-                due.add(webhook_id)
-            elif kind == CURSOR:
-                cursor = decode_cursor(record.data)
-                connection.execute(_CURSOR, (webhook_id, cursor.epoch, cursor.sequence))
-        except msgspec.DecodeError as error:
-            _logger.error("a record of the webhooks' stream cannot be read", reason=str(error))  # noqa: TRY400
 
     # Forgetting.
 
@@ -405,52 +386,96 @@ WHERE (webhook, delivery) IN (
 """
 
 
-def _keep(connection: sqlite3.Connection, webhook_id: str, attempts: Sequence[Attempt], first: int) -> None:
+def _apply(connection: sqlite3.Connection, records: list[Record]) -> set[str]:
+    """Bring these in, in their order; returns the webhooks that have something due."""
+    due: set[str] = set()
+    messages: list[_Attempts] = []
+    for record in records:
+        _, kind, token = record.subject.split(".", 2)
+        webhook_id = unescape(token)
+        try:
+            if kind == ATTEMPT:
+                messages.append(_Attempts(webhook_id, record.sequence * _PLACES, decode_attempts(record.data)))
+            elif kind == DUE:
+                content = decode_due(record.data)
+                _keep(connection, messages)  # one that was attempted already is not due
+                messages = []
+                connection.execute(_DUE, (record.sequence, webhook_id, content.delivery, content.number, record.data))
+                due.add(webhook_id)
+            elif kind == CURSOR:
+                cursor = decode_cursor(record.data)
+                connection.execute(_CURSOR, (webhook_id, cursor.epoch, cursor.sequence))
+        except msgspec.DecodeError as error:
+            _logger.error("a record of the webhooks' stream cannot be read", reason=str(error))  # noqa: TRY400
+    _keep(connection, messages)
+    return due
+
+
+class _Attempts(NamedTuple):
+    """A message of attempts of one webhook, and the place of the first of them."""
+
+    webhook_id: str
+    first: int
+    attempts: list[Attempt]
+
+
+def _keep(connection: sqlite3.Connection, messages: list[_Attempts]) -> None:
+    """Note attempts, and what follows from them."""
+    _keep_rows(connection, messages)
+    by_webhook: dict[str, list[Attempt]] = {}
+    for message in messages:
+        by_webhook.setdefault(message.webhook_id, []).extend(message.attempts)
+    for webhook_id, attempts in by_webhook.items():
+        _follow_up(connection, webhook_id, attempts)
+
+
+def _keep_rows(connection: sqlite3.Connection, messages: list[_Attempts]) -> None:
     """What became of the deliveries, and the attempts; an event that is held back is none."""
     deliveries: list[tuple[Any, ...]] = []
     made: list[tuple[Any, ...]] = []
-    for place, each in enumerate(attempts, first):
-        deliveries.append(
-            (
-                webhook_id,
-                each.delivery,
-                place,
-                place,
-                each.epoch,
-                each.sequence,
-                each.event,
-                each.site,
-                each.topic,
-                each.message,
-                each.device,
-                each.line,
-                each.replay,
-                each.test,
-                each.state,
-                each.number,
-                each.at,
-                each.at,
-                each.next,
-                each.status,
-                each.error,
-            )
-        )
-        if each.number:
-            made.append(
+    for webhook_id, first, attempts in messages:
+        for place, each in enumerate(attempts, first):
+            deliveries.append(
                 (
                     webhook_id,
                     each.delivery,
-                    each.number,
                     place,
-                    each.at,
+                    place,
+                    each.epoch,
+                    each.sequence,
+                    each.event,
+                    each.site,
+                    each.topic,
+                    each.message,
+                    each.device,
+                    each.line,
+                    each.replay,
+                    each.test,
                     each.state,
+                    each.number,
+                    each.at,
+                    each.at,
+                    each.next,
                     each.status,
                     each.error,
-                    each.duration,
-                    each.answer,
-                    each.next,
                 )
             )
+            if each.number:
+                made.append(
+                    (
+                        webhook_id,
+                        each.delivery,
+                        each.number,
+                        place,
+                        each.at,
+                        each.state,
+                        each.status,
+                        each.error,
+                        each.duration,
+                        each.answer,
+                        each.next,
+                    )
+                )
     _insert(connection, _DELIVERIES, deliveries)
     _insert(connection, _ATTEMPTS, made)
 

@@ -23,7 +23,7 @@ REPLAY_HEADER = "doorstream-replay"
 PDK_VERSION = "pdk"
 _REMEMBERED = 512
 PDK_SIGNATURE = "X-PDK-SIGNATURE"
-
+_OURS = (signing.ID_HEADER, signing.TIMESTAMP_HEADER, signing.SIGNATURE_HEADER, PDK_SIGNATURE, REPLAY_HEADER)
 
 _logger = structlog.get_logger(__name__)
 
@@ -49,6 +49,7 @@ class Post:
         self._reader = Reader(connection, "EVENTS")
         self._clock = clock
         self._payloads: OrderedDict[tuple[str, int], Payload | None] = OrderedDict()
+        self._headers: OrderedDict[str, tuple[Webhook, str, dict[str, str]]] = OrderedDict()
 
     async def event(self, due: Due) -> Event | None:
         """The event of a delivery, if the log still has it; raises LogUnavailable."""
@@ -84,23 +85,42 @@ class Post:
     def request(self, webhook: Webhook, payload: Payload, message: str, replay: str | None = None) -> Request:
         """The request of an attempt made now."""
         now = self._clock()
+        headers = self._headers_of(webhook, payload)
+        headers[signing.ID_HEADER] = message
+        headers[signing.TIMESTAMP_HEADER] = str(int(now))
         valid = [each for each in webhook.secrets if each.expires is None or each.expires > now]
-        headers = {
-            "Content-Type": payload.content_type,
-            **payload.headers,
-            **webhook.headers,
-            signing.ID_HEADER: message,
-            signing.TIMESTAMP_HEADER: str(int(now)),
-        }
         secrets = [each.value for each in valid if each.version != PDK_VERSION]
         if secrets:
             headers[signing.SIGNATURE_HEADER] = signing.sign(secrets, message, int(now), payload.body)
-        of_pdk = next((each for each in valid if each.version == PDK_VERSION), None)
-        if of_pdk is not None:
-            headers[PDK_SIGNATURE] = signing.pdk_signature(of_pdk.value, payload.body)
+        for each in valid:
+            if each.version == PDK_VERSION:
+                headers[PDK_SIGNATURE] = signing.pdk_signature(each.value, payload.body)
+                break
         if replay is not None:
             headers[REPLAY_HEADER] = replay
         return Request(webhook.url, headers, payload.body, webhook.verify_tls)
+
+    def _headers_of(self, webhook: Webhook, payload: Payload) -> dict[str, str]:
+        """A new dict of the headers that the form and the webhook's owner set; merged once where they stay the same."""
+        if payload.headers:
+            return merged({"Content-Type": payload.content_type}, payload.headers, webhook.headers)
+        known = self._headers.get(webhook.id)
+        if known is None or known[0] is not webhook or known[1] != payload.content_type:
+            known = webhook, payload.content_type, merged({"Content-Type": payload.content_type}, webhook.headers)
+            self._headers[webhook.id] = known
+            if len(self._headers) > _REMEMBERED:
+                self._headers.popitem(last=False)
+        return known[2].copy()
+
+
+def merged(*parts: Mapping[str, str]) -> dict[str, str]:
+    """One set of headers; of a name that comes twice, in whatever case, the last value. Ours keep their spelling."""
+    spelling = {name.lower(): name for name in _OURS}
+    headers: dict[str, str] = {}
+    for part in parts:
+        for name, value in part.items():
+            headers[spelling.setdefault(name.lower(), name)] = value
+    return headers
 
 
 def form_name(webhook: Webhook) -> str:

@@ -39,6 +39,9 @@ class Verdict:
     spared: bool = False
 
 
+_DELIVERED = Verdict(State.DELIVERED)
+
+
 def waits_of(webhook: Webhook) -> tuple[float, ...]:
     """The waits between a webhook's attempts, in seconds."""
     if webhook.retry is not None:
@@ -49,7 +52,7 @@ def waits_of(webhook: Webhook) -> tuple[float, ...]:
 def judge(outcome: Outcome, number: int, waits: tuple[float, ...], *, now: float, chance: float) -> Verdict:
     """What follows from the outcome of an attempt of that number; ``chance`` is from 0 to 1 and spreads the retries."""
     if outcome.error is None and outcome.status in _SUCCESS:
-        return Verdict(State.DELIVERED)
+        return _DELIVERED
     if outcome.status == _GONE:
         return Verdict(State.DEAD, gone=True)
     spread = 1 - JITTER + 2 * JITTER * chance

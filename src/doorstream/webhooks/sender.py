@@ -10,7 +10,6 @@ their connection to be closed afterwards. So there are at most ``KEPT_OPEN`` + `
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import functools
 import re
@@ -18,16 +17,17 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
+import msgspec
 import structlog
 from yarl import URL
 
 from doorstream import __version__
+from doorstream.webhooks.deadlines import Deadlines
 from doorstream.webhooks.guard import (
     BadHeader,
     BadUrl,
@@ -73,14 +73,14 @@ _CONNECT_TO_PROXY = 5.0
 # Many servers close an idle connection after 5 s (Node, uvicorn): a delivery that crosses this would be lost.
 _IDLE = 4.0
 _READ_BUFFER = 16_384
+_DETAIL_CHARACTERS = 300
 _PROXY_AUTHENTICATION = 407
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _NO_WAY = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A delivery ready to be sent; ``headers`` hold everything but what belongs to the connection."""
 
     url: str
@@ -89,8 +89,7 @@ class Request:
     verify_tls: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How an attempt ended.
 
     ``status`` is what was answered, or None. ``error`` is a word of ERRORS, or None where the status tells all: an
@@ -105,6 +104,11 @@ class Outcome:
     answer: bytes = b""
     retry_after: float | None = None
     detail: str | None = None
+
+    @property
+    def told(self) -> str | None:
+        """What people are told of the error: its word, and more about it."""
+        return self.error if self.detail is None else f"{self.error}: {self.detail[:_DETAIL_CHARACTERS]}"
 
     @property
     def delivered(self) -> bool:
@@ -158,7 +162,7 @@ class Sender:
         ``now`` is the time of day, for answers that name a date. Raises ValueError for a proxy that is no http(s) URL.
         """
         self._policy = policy
-        self._timeout = timeout
+        self._deadlines = Deadlines(timeout)
         self._proxy = None if proxy is None else _proxy(proxy)
         self._user_agent = user_agent
         self._tls: ssl.SSLContext | bool = True if tls is None else tls
@@ -201,7 +205,7 @@ class Sender:
         error: str | None = None
         detail: str | None = None
         try:
-            async with asyncio.timeout(self._timeout):
+            with self._deadlines.limit():
                 if self._proxy is not None and not is_address(url.raw_host or ""):
                     await self._look_up(url)
                 async with self._post(url, request) as response:
@@ -226,7 +230,7 @@ class Sender:
             headers = {**headers, "Connection": "close"}
         return self._session.post(
             url,
-            data=request.body,
+            data=aiohttp.BytesPayload(request.body),  # what aiohttp would find out for each
             headers=headers,
             allow_redirects=False,
             proxy=self._proxy,
@@ -341,7 +345,7 @@ def _text(failure: Exception) -> str | None:
         case aiohttp.ClientHttpProxyError():
             return f"the proxy answered {failure.status}"
         case aiohttp.ClientResponseError():
-            return " ".join(failure.message.split())
+            return " ".join(failure.message.partition(":")[0].split())  # what follows can be what we sent, echoed
         case BadUrl() | _UnknownName() | ssl.SSLError():
             return str(failure)
     return None

@@ -173,7 +173,7 @@ class Service:
             at=int(self._clock() * 1000),
             state=State.DELIVERED if outcome.delivered else State.DEAD,
             status=outcome.status,
-            error=outcome.error,
+            error=outcome.told,
             duration=round(outcome.duration * 1000),
             answer=outcome.answer.decode(errors="replace")[:_ANSWER_CHARACTERS],
             test=True,

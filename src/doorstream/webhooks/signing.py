@@ -103,7 +103,14 @@ def _signer(secret: str) -> Callable[[bytes], str]:
     shared = _decode(secret.removeprefix(SYMMETRIC))
     if len(shared) not in _SECRET_BYTES:
         raise BadSecret(f"a secret has {_SECRET_BYTES[0]} to {_SECRET_BYTES[-1]} bytes")
-    return lambda signed: "v1," + _encode(hmac.digest(shared, signed, hashlib.sha256))
+    keyed = hmac.new(shared, digestmod=hashlib.sha256)
+
+    def sign_v1(signed: bytes) -> str:
+        mac = keyed.copy()
+        mac.update(signed)
+        return "v1," + _encode(mac.digest())
+
+    return sign_v1
 
 
 def _private_key(text: str) -> Ed25519PrivateKey:

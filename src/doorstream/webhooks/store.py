@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import structlog
 
@@ -20,7 +21,7 @@ from doorstream.log import (
     StorageFull,
     Stream,
 )
-from doorstream.webhooks.records import CURSOR, DUE, LATER, MAX_TOGETHER, SUBJECTS, Attempt, attempts_message
+from doorstream.webhooks.records import CURSOR, DUE, LATER, SUBJECTS
 
 _logger = structlog.get_logger(__name__)
 
@@ -40,8 +41,7 @@ class Store:
         self.stream = Stream(connection, STREAM)
         self._connection = connection
         self._age = max(age, MIN_AGE)
-        self._waiting: dict[str, list[tuple[Attempt, asyncio.Future[int]]]] = {}
-        self._recording: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self.epoch = ""
 
     async def open(self) -> None:
@@ -63,9 +63,9 @@ class Store:
 
     async def close(self) -> None:
         """Stop writing."""
-        for task in tuple(self._recording):
+        for task in tuple(self._background):
             task.cancel()
-        await asyncio.gather(*self._recording, return_exceptions=True)
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self.stream.close()
 
     async def extent(self) -> Extent:
@@ -78,36 +78,17 @@ class Store:
             return (await self.stream.commit.append(messages[0])).sequence
         return (await self.stream.commit.append_batch(messages))[-1].sequence
 
-    async def record(self, webhook_id: str, attempt: Attempt, later: Message | None = None) -> int:
-        """Keep an attempt, together with ``later``, its retry, or neither; returns a sequence at or after its own.
+    def spawn(self, writing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Write in the background, for as long as this is open."""
+        task = asyncio.get_running_loop().create_task(writing)
+        self._background.add(task)
+        task.add_done_callback(self._ended)
+        return task
 
-        Attempts of one webhook that end while others are being written are written together. Never fails.
-        """
-        if later is not None:
-            return await self.put_surely([attempts_message(webhook_id, [attempt]), later])
-        loop = asyncio.get_running_loop()
-        kept: asyncio.Future[int] = loop.create_future()
-        waiting = self._waiting.get(webhook_id)
-        if waiting is None:
-            self._waiting[webhook_id] = waiting = []
-            task = loop.create_task(self._record_waiting(webhook_id, waiting))
-            self._recording.add(task)
-            task.add_done_callback(self._recording.discard)
-        waiting.append((attempt, kept))
-        return await kept
-
-    async def _record_waiting(self, webhook_id: str, waiting: list[tuple[Attempt, asyncio.Future[int]]]) -> None:
-        try:
-            while waiting:
-                portion = waiting[:MAX_TOGETHER]
-                del waiting[:MAX_TOGETHER]
-                message = attempts_message(webhook_id, [attempt for attempt, _ in portion])
-                sequence = await self.put_surely([message])
-                for _, kept in portion:
-                    if not kept.done():
-                        kept.set_result(sequence)
-        finally:
-            del self._waiting[webhook_id]
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("the stream of webhooks cannot be written", exc_info=error)
 
     async def put_surely(self, messages: Sequence[Message]) -> int:
         """As ``put``, again and again until it is kept: what happened cannot be undone. It may be kept twice."""

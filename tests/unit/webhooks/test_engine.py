@@ -171,6 +171,52 @@ async def test_what_fails_on_our_side_is_no_fault_of_the_receiver(world: World) 
     assert health is None or health.failures == 0
 
 
+async def test_the_ledger_says_why_an_attempt_failed(world: World) -> None:
+    webhook = await world.webhook(retry=())
+    world.receivers.says[URL] = lambda _: Outcome(None, "blocked", 0.0, detail="10.0.0.1 is a private address")
+    await world.happen("one")
+    await until_states(world, [("one", "dead", 1)])
+    delivery, attempts = await world.service.delivery(webhook, f"{world.log.epoch}-1")
+    assert [each.error for each in attempts] == ["blocked: 10.0.0.1 is a private address"]
+    assert delivery.error == attempts[0].error
+
+
+async def test_what_ends_together_is_written_together(world: World) -> None:
+    await world.webhook()
+    names = [f"event-{n}" for n in range(300)]
+    await world.happen(*names)
+    await until_delivered(world, len(names))
+    info = await world.connection.api("STREAM.INFO.WEBHOOKS", {"subjects_filter": "webhooks.attempt.>"})
+    assert info["state"]["subjects"]["webhooks.attempt.hook"] <= len(names) / 10
+
+
+async def test_an_attempt_that_waits_to_be_written_is_kept_when_the_webhook_stops(
+    idle_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("doorstream.webhooks.recorder.LINGER", 60.0)
+    async with idle_world.serving():
+        await idle_world.webhook(concurrency=2)
+        gate = asyncio.Event()
+        send = idle_world.receivers.send
+
+        async def send_or_wait(request: Request) -> Outcome:
+            outcome = await send(request)
+            if request.headers["webhook-id"] == "slow":
+                await gate.wait()
+            return outcome
+
+        monkeypatch.setattr(idle_world.receivers, "send", send_or_wait)
+        await idle_world.happen("slow", "one")
+        await until(lambda: idle_world.receivers.ids() == ["slow", "one"])
+        await asyncio.sleep(0.05)
+        assert await ledger(idle_world) == [], "it waits for the slow one"
+        asyncio.get_running_loop().call_later(0.1, gate.set)
+    async with idle_world.serving():
+        await until_states(idle_world, [("one", "delivered", 1), ("slow", "delivered", 1)])
+        await idle_world.happen("two")
+        await until(lambda: idle_world.receivers.ids() == ["slow", "one", "two"])
+
+
 # Restarts.
 
 

@@ -126,6 +126,23 @@ async def test_each_fault_has_its_word(receiver, make, plan, status, error):
     await until(lambda: not receiver.open)
 
 
+async def test_what_is_told_of_an_error_has_nothing_of_the_request(make):
+    """An echo service is no HTTP server: a parser's complaint would show what was sent, the password included."""
+
+    async def echo(reader, writer):
+        writer.write(await reader.read(4096))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook?token=secret"
+    outcome = await make().send(_request(url, headers={"Authorization": "Basic secret"}))
+    server.close()
+    assert outcome.error == "not http"
+    assert outcome.told.startswith("not http: ")
+    assert "secret" not in outcome.told
+
+
 async def test_nobody_listens(make):
     outcome = await make().send(_request(f"http://127.0.0.1:{unused_port()}/"))
     assert outcome.error == "refused"
@@ -611,6 +628,19 @@ async def test_lanes_give_back_what_a_cancelled_one_had_or_waited_for():
     await asyncio.sleep(0)
     assert [task.cancelled() for task in waiting] == [True, True, False]
     assert _inside(waiting) == 1
+
+
+async def test_lanes_let_others_on_past_one_that_is_cancelled_in_the_same_turn():
+    """The cancelled one had been taken out of the line before it could do so itself, and ended with a ValueError."""
+    lanes = Lanes(widest=1)
+    first = await lanes.enter("a")
+    waiting = await _enter(lanes, "a", 2)
+    waiting[0].cancel()
+    lanes.leave(first, answered=True)
+    await asyncio.wait(waiting)
+    assert [task.cancelled() for task in waiting] == [True, False]
+    lanes.leave(waiting[1].result(), answered=True)
+    assert await asyncio.wait_for(lanes.enter("a"), 5)
 
 
 async def test_lanes_forget_endpoints_that_are_not_tried_any_more(monkeypatch):

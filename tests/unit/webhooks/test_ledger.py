@@ -1,0 +1,88 @@
+"""What the ledger makes of a portion of the stream."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+
+from doorstream.log import Message, Record
+from doorstream.webhooks import ledger, questions
+from doorstream.webhooks.questions import Wanted
+from doorstream.webhooks.records import Attempt, Due, State, attempts_message, due_message
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    """A ledger without anything."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(ledger._SCHEMA)
+    yield connection
+    connection.close()
+
+
+def due(sequence: int, number: int = 1) -> Due:
+    """A delivery of the event at that place."""
+    return Due(f"e-{sequence}", "e", sequence, f"event-{sequence}", "s", "t", f"event-{sequence}", number)
+
+
+def attempt(sequence: int, state: State = State.DELIVERED, number: int = 1) -> Attempt:
+    """One of its attempts."""
+    name = f"event-{sequence}"
+    return Attempt(f"e-{sequence}", "e", sequence, name, "s", "t", name, number, at=sequence, state=state)
+
+
+def records(*messages: Message) -> list[Record]:
+    """As they come from the stream."""
+    return [Record(each.subject, each.payload, {}, place, 0) for place, each in enumerate(messages, 1)]
+
+
+def found(connection: sqlite3.Connection, webhook: str) -> list[tuple[str, str, int]]:
+    """The event, state and attempts of each delivery, the oldest first."""
+    rows = questions.deliveries(connection, Wanted(webhook=webhook), 10_000)[::-1]
+    return [(each.event, each.state, each.number) for each in rows]
+
+
+def test_messages_of_several_webhooks_are_kept_together(connection: sqlite3.Connection) -> None:
+    messages = [
+        attempts_message(webhook, [attempt(n) for n in range(start, start + 75)])
+        for start in range(0, 600, 75)
+        for webhook in ("one", "two")
+    ]
+    assert ledger._apply(connection, records(*messages)) == set()
+    for webhook in ("one", "two"):
+        assert found(connection, webhook) == [(f"event-{n}", "delivered", 1) for n in range(600)]
+        assert len(questions.attempts(connection, webhook, "e-599")) == 1
+
+
+def test_what_was_attempted_before_it_fell_due_is_not_due(connection: sqlite3.Connection) -> None:
+    """A portion may hold a due and its attempt, in whichever order."""
+    messages = (
+        attempts_message("hook", [attempt(1, State.WAITING), attempt(2, State.WAITING)]),
+        attempts_message("hook", [attempt(1, State.DELIVERED, 2)]),
+        due_message("hook", due(1, 2)),
+        due_message("hook", due(2, 2)),
+        due_message("hook", due(3, 2)),
+        attempts_message("hook", [attempt(3, State.DELIVERED, 2)]),
+    )
+    assert ledger._apply(connection, records(*messages)) == {"hook"}
+    assert [row.due.delivery for row in questions.dues(connection, "hook", 0, 10)] == ["e-2"]
+    assert found(connection, "hook") == [
+        ("event-1", "delivered", 2),
+        ("event-2", "waiting", 1),
+        ("event-3", "delivered", 2),
+    ]
+    assert questions.health(connection, "hook") == (0, None, None)
+
+
+def test_failures_are_counted_over_several_messages(connection: sqlite3.Connection) -> None:
+    messages = [attempts_message("hook", [attempt(n, State.WAITING)]) for n in range(1, 4)]
+    ledger._apply(connection, records(*messages))
+    assert questions.health(connection, "hook") == (3, 1, 3)
+
+
+def test_a_record_that_cannot_be_read_costs_only_itself(connection: sqlite3.Connection) -> None:
+    good = attempts_message("hook", [attempt(1)])
+    ledger._apply(connection, records(good._replace(payload=b"["), good))
+    assert found(connection, "hook") == [("event-1", "delivered", 1)]
