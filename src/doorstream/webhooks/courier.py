@@ -41,6 +41,7 @@ from doorstream.webhooks.records import (
     due_after,
     later_message,
     message_id,
+    shown_answer,
 )
 from doorstream.webhooks.schedule import Verdict, judge, waits_of
 from doorstream.webhooks.sender import Outcome
@@ -63,7 +64,6 @@ NOT_IN_FORM = "not in this form"
 _LOW = ROOM // 2
 _DUES = 64
 _RETRY = 1.0
-_ANSWER_CHARACTERS = 1000
 
 
 class Desk(Protocol):
@@ -155,7 +155,7 @@ class Courier:
         """Go on where the ledger says; raises LogUnavailable."""
         ledger, webhook = self._desk.ledger, self.webhook
         begin = await self._begin()
-        self._finished = await ledger.finished_after(webhook.id, Cursor(begin.epoch, begin.sequence))
+        self._finished = await self._finished_after(begin)
         self._breaker = await self._remembered_breaker()
         lines = await ledger.lines(webhook.id)
         self._read = begin.sequence
@@ -211,7 +211,7 @@ class Courier:
         reached = self._place()
         await asyncio.sleep(0)  # what the hub published in this turn of the loop is written at its end
         await asyncio.sleep(0)
-        open_places = [next(iter(self._unfinished), None), min(self._again, default=None)]
+        open_places = [min(self._unfinished, default=None), min(self._again, default=None)]
         firsts = [place - 1 for place in open_places if place is not None]
         return Cursor(reached.epoch, min(reached.sequence, *firsts) if firsts else reached.sequence)
 
@@ -227,13 +227,23 @@ class Courier:
 
     async def _begin(self) -> Position:
         """The later of where the webhook is to start and where it had come."""
-        epoch = self._desk.hub.epoch
+        log = self._desk.log
         start = Position.parse(self.webhook.start)
         cursor = await self._desk.ledger.cursor(self.webhook.id)
-        places = [start.sequence] if start.epoch == epoch else []
-        if cursor is not None and cursor.epoch == epoch:
-            places.append(cursor.sequence)
-        return Position(epoch, max(places, default=0))  # none: the log was made anew, and all of it is new
+        places = [log.own_place(start.epoch, start.sequence)]
+        if cursor is not None:
+            places.append(log.own_place(cursor.epoch, cursor.sequence))
+        known = [place for place in places if place is not None]
+        return Position(log.epoch, max(known, default=0))  # none: the log was made anew, and all of it is new
+
+    async def _finished_after(self, begin: Position) -> set[int]:
+        """What was finished beyond where it begins, also in the logs that this one is a copy of."""
+        ledger, log, webhook_id = self._desk.ledger, self._desk.log, self.webhook.id
+        finished = await ledger.finished_after(webhook_id, Cursor(begin.epoch, begin.sequence))
+        for epoch, upto in log.earlier.items():
+            before = await ledger.finished_after(webhook_id, Cursor(epoch, begin.sequence))
+            finished |= {place for place in before if place <= upto}
+        return finished
 
     async def _remembered_breaker(self) -> Breaker:
         health = await self._desk.ledger.health(self.webhook.id)
@@ -269,7 +279,7 @@ class Courier:
         """The log no longer has what comes next: go on with what it has, and say so."""
         self._desk.tell(self.webhook, "gap", f"events before {error.first} are no longer kept", self._desk.clock())
         self._is_following = False
-        self._again.clear()
+        self._again = {place for place in self._again if place > error.first.sequence}
         self._subscription = Subscription(self._desk.hub, self._desk.log, self, self)
         self._read = error.first.sequence
         self._subscription.seek(error.first)
@@ -385,10 +395,14 @@ class Courier:
                 limit = 1 if self._breaker.open else _DUES
                 try:
                     await self._desk.ledger.reached(self._recorder.stored)
-                    rows = await self._desk.ledger.dues(self.webhook.id, self._due_mark, limit)
+                    mark = self._due_mark
+                    rows = await self._desk.ledger.dues(self.webhook.id, mark, limit)
                 except LogUnavailable:
                     self._has_dues = True
                     await asyncio.sleep(_RETRY)
+                    continue
+                if self._due_mark != mark:  # slowed down meanwhile, which begins anew
+                    self._has_dues = True
                     continue
                 for stored, due in rows:
                     self._due_mark = stored
@@ -512,7 +526,7 @@ class Courier:
             status=outcome.status,
             error=outcome.told,
             duration=round(outcome.duration * 1000),
-            answer=outcome.answer.decode(errors="replace")[:_ANSWER_CHARACTERS] if outcome.answer else "",
+            answer=shown_answer(outcome.answer),
             next=int(verdict.next * 1000) if verdict.next is not None else None,
             counts=not verdict.spared,
         )

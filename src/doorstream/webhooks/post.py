@@ -52,10 +52,14 @@ class Post:
         self._headers: OrderedDict[str, tuple[Webhook, str, dict[str, str]]] = OrderedDict()
 
     async def event(self, due: Due) -> Event | None:
-        """The event of a delivery, if the log still has it; raises LogUnavailable."""
+        """The event of a delivery, if the log still has it; raises LogUnavailable.
+
+        It is known by its id: in a log that was made anew another event may stand at that place.
+        """
         for record in await self._reader.read(due.sequence - 1, f"events.{due.site}.>", 1):
-            if record.sequence == due.sequence:
-                return Event(record.data, record.sequence, record.time)
+            event = Event(record.data, record.sequence, record.time)
+            if event.sequence == due.sequence and event.id == due.event:
+                return event
         return None
 
     async def send(self, webhook: Webhook, event: Event, due: Due) -> Outcome | None:

@@ -28,8 +28,10 @@ from doorstream.log import Message
 from doorstream.webhooks import signing
 
 SUBJECTS = "webhooks.>"
-MAX_TOGETHER = 200
-"""Attempts in one message."""
+MAX_TOGETHER = 100
+"""Attempts in one message: far below NATS' limit also if each keeps the longest answer and error."""
+
+_ANSWER_BYTES = 1000
 
 ATTEMPT, LATER, DUE, CURSOR = "attempt", "later", "due", "cursor"
 
@@ -164,3 +166,9 @@ def due_after(due: Due, *, spared: bool) -> Due:
     """The attempt after that one."""
     values = {name: getattr(due, name) for name in _DUE_FIELDS}
     return Due(**values | {"number": due.number + 1, "spared": due.spared + spared})
+
+
+def shown_answer(answer: bytes) -> str:
+    """The beginning of a receiver's answer as text: without what steers terminals, and short in JSON as well."""
+    text = answer[:_ANSWER_BYTES].decode(errors="replace")
+    return "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in text)

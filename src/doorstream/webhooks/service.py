@@ -23,7 +23,16 @@ from doorstream.webhooks.guard import Policy, check_url
 from doorstream.webhooks.ledger import Ledger
 from doorstream.webhooks.post import PDK_VERSION, Post, form_name
 from doorstream.webhooks.questions import AttemptRow, Delivery, Wanted
-from doorstream.webhooks.records import Due, State, attempt_of, attempts_message, delivery_id, due_message, message_id
+from doorstream.webhooks.records import (
+    Due,
+    State,
+    attempt_of,
+    attempts_message,
+    delivery_id,
+    due_message,
+    message_id,
+    shown_answer,
+)
 from doorstream.webhooks.sender import Outcome, Sender
 from doorstream.webhooks.store import Store
 
@@ -46,7 +55,6 @@ _TEST_HOLDER = {
     "activeDate": None,
     "expireDate": None,
 }
-_ANSWER_CHARACTERS = 1000
 
 
 class Tested(NamedTuple):
@@ -175,7 +183,7 @@ class Service:
             status=outcome.status,
             error=outcome.told,
             duration=round(outcome.duration * 1000),
-            answer=outcome.answer.decode(errors="replace")[:_ANSWER_CHARACTERS],
+            answer=shown_answer(outcome.answer),
             test=True,
         )
         await self._store.put([attempts_message(webhook.id, [attempt])])

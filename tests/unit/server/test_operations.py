@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 import stat
@@ -18,6 +19,8 @@ from http_support import event
 
 from doorstream.cli.main import app
 from doorstream.events import Position
+from doorstream.testing import until
+from doorstream.testing.receiver import Receiver
 from doorstream.testing.server import Api, ApiRefused, Demo, free_port, running_demo
 
 
@@ -84,6 +87,45 @@ async def test_a_backup_is_taken_while_events_flow_and_put_back(demo: Demo, tmp_
     assert [each["id"] for each in again] == [each["id"] for each in original][len(original) - kept :]
     positions = [Position.parse(each["position"]) for each in (again[0], original[-1])]
     assert positions[0].epoch != positions[1].epoch
+
+
+async def test_webhooks_go_on_where_a_backup_was_made(tmp_path: Path) -> None:
+    """The copy is another log for clients; what was delivered before it was sent a second time, from the very start."""
+    file, data = tmp_path / "all.tar", tmp_path / "again"
+    async with Receiver() as receiver, running_demo() as demo:
+        site = demo.site_id
+        await demo.api.ingest(site, event("older"))
+        body = {"url": receiver.url, "form": "native", "topics": ["x.*"]}
+        await demo.api.call("POST", f"/api/sites/{site}/webhooks", json=body)
+        await demo.api.ingest(site, *[event(f"before-{n}") for n in range(20)])
+        await until(lambda: len(receiver.requests) == 20, 20)
+        deliveries = f"/api/sites/{site}/webhooks/{await the_webhook(demo.api, site)}/deliveries?limit=100"
+        while len((await demo.api.call("GET", deliveries))["items"]) < 20:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.05)
+        assert (await run("backup", str(file), *at(demo))).status == 0
+        restored = await run("restore", str(file), "--data-dir", str(data))
+        assert restored.status == 0, restored.errors
+        port, options = free_port(), ("--webhook-allow", "127.0.0.0/8", "--no-webhook-require-https")
+        process = await launch("serve", "--port", str(port), "--data-dir", str(data), *options)
+        try:
+            await asyncio.wait_for(process.stdout.readline(), 30)
+            again = Api(f"http://127.0.0.1:{port}", demo.credentials["admin"]["api_key"])
+            await again.ingest(site, event("after"))
+            await until(lambda: "after" in ids_of(receiver), 20)
+        finally:
+            process.terminate()
+            await process.communicate()
+    assert sorted(ids_of(receiver)) == sorted(["after", *[f"before-{n}" for n in range(20)]])
+
+
+def ids_of(receiver: Receiver) -> list[str]:
+    """The ids of the events that arrived, each as often as it did."""
+    return [json.loads(request.body)["id"] for request in receiver.requests]
+
+
+async def the_webhook(api: Api, site: str) -> str:
+    """The id of a site's only webhook."""
+    return (await api.call("GET", f"/api/sites/{site}/webhooks"))["items"][0]["id"]
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -1,0 +1,98 @@
+"""What a courier keeps in mind, where a slip once lost a delivery."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+from doorstream.events import Position
+from doorstream.events.entities import Webhook
+from doorstream.live import Alarms, Hub
+from doorstream.log import PositionGone
+from doorstream.testing import SITE
+from doorstream.webhooks.courier import Courier
+from doorstream.webhooks.questions import DueRow
+from doorstream.webhooks.records import Due
+
+
+class Ledger:
+    """Has dues at the places 1 to ``count``; ``asked`` is called while somebody waits for them."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.asked: Any = lambda: None
+
+    async def reached(self, _sequence: int) -> None:
+        """It has all."""
+
+    async def dues(self, _webhook: str, after: int, limit: int) -> list[DueRow]:
+        """Some of them."""
+        await asyncio.sleep(0)
+        self.asked()
+        return [DueRow(place, due(place)) for place in range(after + 1, min(after + limit, self.count) + 1)]
+
+
+def due(place: int) -> Due:
+    return Due(f"e-{place}", "e", place, f"event-{place}", SITE, "x.test", f"event-{place}")
+
+
+def courier(count: int = 0) -> tuple[Courier, Ledger]:
+    """One that sends nothing, on a log of which nothing is read."""
+    ledger = Ledger(count)
+    clock = lambda: 1_780_000_000.0  # noqa: E731 - shortest
+    desk = SimpleNamespace(
+        hub=Hub("e", 100), log=None, store=None, ledger=ledger, alarms=Alarms(clock), clock=clock, tell=lambda *_: None
+    )
+    webhook = Webhook(
+        id="hook",
+        site_id=SITE,
+        url="https://example.com/",
+        form="native",
+        topics=("*",),
+        created="2026-01-31T10:00:00.000Z",
+        start="e.0",
+        name="hook",
+    )
+    made = Courier(desk, webhook)  # type: ignore[arg-type]  # as much of a desk as is needed
+    made._pump = lambda: None
+    made._go_on = lambda: None
+    return made, ledger
+
+
+async def test_the_cursor_is_before_the_first_that_is_open() -> None:
+    """After it was slowed down the first in memory was not the first in the log; a crash then lost one."""
+    made, _ = courier()
+    made._read = 8
+    made._unfinished = {7: None, 6: None}
+    assert (await made.cursor()).sequence == 5
+
+
+async def test_only_what_is_gone_is_given_up() -> None:
+    """What was to be read again and was still kept was passed over."""
+    made, _ = courier()
+    made._again, made._again_upto, made._read = {3, 4, 5, 6}, 6, 6
+    made.position_gone(PositionGone(Position("e", 4)))
+    assert made._again == {5, 6}
+    assert made._read == 4
+
+
+async def test_what_falls_due_is_loaded_though_it_is_slowed_down_meanwhile() -> None:
+    """The loaded ones were dropped, and the mark then stood behind them."""
+    made, ledger = courier(40)
+    slowings = iter([True])
+
+    def slow_down_once() -> None:
+        if made._dues and next(slowings, False):
+            made._slow_down()
+
+    ledger.asked = slow_down_once
+    made._has_dues = True
+    made._load_dues()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    ledger.count = 60
+    made.has_due()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert {job.due.sequence for job in made._ready} == set(range(1, 61))
