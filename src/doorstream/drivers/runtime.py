@@ -449,7 +449,7 @@ class Drivers:
     def _plan(self, site_id: str) -> None:
         """Find out which modules a site has now, and have them run."""
         view = self._directory.site(site_id)
-        plans = modules_of(view) if view is not None else []
+        plans = [plan for plan in modules_of(view) if self._may_have(site_id, plan)] if view is not None else []
         before = {plan.entity.id: plan for plan in self._plans.get(site_id, ())}
         after = {plan.entity.id: plan for plan in plans}
         for plan in before.values():
@@ -471,6 +471,11 @@ class Drivers:
             self._followers.moved(site_id)
         for module_id in changed:
             self._notify(module_id)
+
+    def _may_have(self, site_id: str, plan: ModulePlan) -> bool:
+        """Ids of modules are unique over all sites: the first site that had one keeps it."""
+        other = self._by_id.get(plan.entity.id)
+        return other is None or other.entity.site_id == site_id
 
     def _want(self, module_id: str, plan: ModulePlan | None) -> None:
         running = self._running.get(module_id)

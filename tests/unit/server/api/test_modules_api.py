@@ -81,3 +81,13 @@ async def test_settings_are_for_who_may_change_them(demo: Demo) -> None:
     assert (await reader.call("GET", path(demo, made["id"])))["settings"] is None
     assert (await refused(reader.call("PATCH", path(demo, made["id"]), json={"notes": "mine"})))[0] == 403
     assert {each["name"] for each in (await reader.call("GET", "/api/drivers"))["items"]} >= {"mqtt_relay", "door"}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_module_of_another_site_cannot_be_taken_over(demo: Demo) -> None:
+    """Its id was free at one's own site, and the driver that ran under it was then of that site."""
+    theirs = (await demo.api.call("GET", path(demo)))["items"][0]["id"]
+    site = await demo.api.create_site(name="Mine")
+    body = {"id": theirs, "name": "Room", "driver": "bookings"}
+    assert (await refused(demo.api.call("POST", f"/api/sites/{site}/modules", json=body)))[0] == 409
+    assert (await demo.api.call("GET", path(demo, theirs)))["site_id"] == demo.site_id
