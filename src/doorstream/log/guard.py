@@ -32,6 +32,7 @@ class ReplacementGuard:
         self._stream = stream
         self._epoch = ""
         self._highest = 0
+        self._connections = 0
         self._is_replaced = False
         self._callbacks: list[Callable[[], None]] = []
         self._asked = asyncio.Event()
@@ -92,16 +93,18 @@ class ReplacementGuard:
             raise LogUnavailable(str(error)) from None
 
     async def _look(self) -> Extent:
-        highest = self._highest
+        highest, connection = self._highest, self._connections
         metadata, extent = await self._stream.look()
         if metadata.get(EPOCH_KEY) != self._epoch or extent.last < highest:
             self._replaced(f"it is of another epoch, or ends at {extent.last} where {highest} was seen")
         if self._is_replaced:
             raise LogUnavailable("the log was replaced")
-        self._checked.set()
+        if connection == self._connections:  # an answer of before says nothing of who answers now
+            self._checked.set()
         return extent
 
     def _disconnected(self) -> None:
+        self._connections += 1
         self._checked.clear()
 
     async def _reconnected(self) -> None:
