@@ -108,8 +108,9 @@ class SimulatedRelay:
             try:
                 yield self
             finally:
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
+                while not listening.done():  # an answer that arrives just now can swallow a cancellation
+                    listening.cancel()
+                    await asyncio.wait([listening], timeout=0.1)
                 with contextlib.suppress(aiomqtt.MqttError):
                     await client.publish(topic, offline, qos=1, retain=True)
                 self._client = None

@@ -287,7 +287,9 @@ async def test_which_server(demo: Demo, tmp_path: Path) -> None:
     key = demo.credentials["admin"]["api_key"]
     file = demo.data_directory / "client.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert json.loads(file.read_text()) == {"url": demo.url, "api_key": key}
+    content = json.loads(file.read_text())
+    assert (content["url"], content["api_key"]) == (demo.url, key)
+    assert content["sign_in"].startswith(f"{demo.url}/#/sign-in/")
     nowhere = environment(DOORSTREAM_URL="http://127.0.0.1:1", DOORSTREAM_API_KEY="ds_x_y")
     here = environment(DOORSTREAM_URL=demo.url + "/", DOORSTREAM_API_KEY=key)
     by_option, by_environment, environment_first = await asyncio.gather(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -160,7 +161,7 @@ async def test_administrators_of_a_site_see_that_site_only(demo: Demo) -> None:
 async def test_a_session_follows_the_stream_and_is_one_of_the_connections(demo: Demo) -> None:
     """The one-time link that the demo prints is all that a browser needs."""
     ours = {"X-Requested-With": "doorstream"}
-    code = demo.credentials["admin"]["sign_in"].rpartition("/")[2]
+    code = json.loads((demo.data_directory / "client.json").read_text())["sign_in"].rpartition("/")[2]
     async with aiohttp.ClientSession(demo.url, cookie_jar=aiohttp.CookieJar(unsafe=True), headers=ours) as browser:
         async with browser.post("/api/session", json={"code": code}) as answer:
             assert answer.status == 200
