@@ -14,6 +14,11 @@ Framed packets can be concatenated. A module-level function: it is part of an in
 """
 
 
+def unframed(packet: bytes) -> bytes:
+    """The framing where packets need none: they are written one after the other as they are."""
+    return packet
+
+
 class Entry:
     """An event on its way out. ``memo`` keeps what was encoded, so that it is encoded once for everybody."""
 

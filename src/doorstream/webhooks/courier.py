@@ -22,11 +22,11 @@ from msgspec import structs
 
 from doorstream.events import Event, Position
 from doorstream.events.entities import Webhook
-from doorstream.live import Alarm, Alarms, Framing, Hub, Subscription
+from doorstream.live import Alarm, Alarms, Framing, Hub, Subscription, unframed
 from doorstream.log import EventLog, LogUnavailable, PositionGone
 from doorstream.webhooks.breaker import Breaker, Change
 from doorstream.webhooks.ledger import Ledger
-from doorstream.webhooks.matching import as_is, device_of, filter_of, interest_of, line_of
+from doorstream.webhooks.matching import device_of, filter_of, interest_of, line_of
 from doorstream.webhooks.order import Lines
 from doorstream.webhooks.post import Post, Unwritable
 from doorstream.webhooks.recorder import Recorder
@@ -114,7 +114,7 @@ class _Job:
 class Courier:
     """Delivers to one webhook, from ``start`` until ``stop``."""
 
-    framing: Framing = staticmethod(as_is)
+    framing: Framing = staticmethod(unframed)
 
     def __init__(self, desk: Desk, webhook: Webhook) -> None:
         self.webhook = webhook

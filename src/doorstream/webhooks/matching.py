@@ -15,7 +15,7 @@ import msgspec
 
 from doorstream.events import CATALOGUE, Event
 from doorstream.events.entities import Webhook
-from doorstream.live import Entry, Interest
+from doorstream.live import Entry, Interest, unframed
 
 _ALL = "*"
 _HEAD = struct.Struct(">QqI")  # sequence, recorded, bytes of JSON that follow
@@ -33,11 +33,6 @@ class _Node(msgspec.Struct):
 
 _decode_concerned = msgspec.json.Decoder(_Concerned).decode
 _decode_node = msgspec.json.Decoder(_Node | None).decode
-
-
-def as_is(packet: bytes) -> bytes:
-    """The framing: packets tell their length."""
-    return packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +74,7 @@ def interest_of(webhook: Webhook) -> Interest:
     sites = frozenset({webhook.site_id, *webhook.sites})
     site_id = webhook.site_id if len(sites) == 1 else None
     topics, prefixes = _topics_of(webhook.topics)
-    return Interest(site_id, EventEncoder(topics, prefixes, None if site_id is not None else sites), as_is)
+    return Interest(site_id, EventEncoder(topics, prefixes, None if site_id is not None else sites), unframed)
 
 
 def _topics_of(patterns: tuple[str, ...]) -> tuple[frozenset[str] | None, tuple[str, ...]]:

@@ -19,10 +19,10 @@ from doorstream.auth import Principal
 from doorstream.directory import SYSTEM, SiteView
 from doorstream.events.entities import Site
 from doorstream.gateway import Gateway
-from doorstream.live import Interest
+from doorstream.live import Interest, unframed
 from doorstream.server.api import stream as stream_module
 from doorstream.server.api.access import Reader
-from doorstream.server.api.stream import SseEncoder, SseStream, unframed
+from doorstream.server.api.stream import SseEncoder, SseStream
 from doorstream.server.services import Services
 from doorstream.server.settings import Settings
 from doorstream.testing.server import Demo, running_demo

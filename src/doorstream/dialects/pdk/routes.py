@@ -34,7 +34,7 @@ from doorstream.gateway.socketio import (
     SocketIOHandler,
     new_sid,
 )
-from doorstream.live import Alarm, Alarms, Description, Group, Hub, Interest, Presence, Subscription
+from doorstream.live import Alarm, Alarms, Description, Group, Hub, Interest, Presence, Subscription, unframed
 from doorstream.log import EventLog, LogUnavailable, PositionGone
 from doorstream.protocols.websocket import UpgradeRequest
 
@@ -240,7 +240,7 @@ class PdkConnection(SocketIOHandler):
         """Learn of the next event that would have been delivered."""
         self._stop_watching()
         interest = self._interest(topics)
-        watched = Interest(interest.site_id, PdkEncoder(topics), _unframed)
+        watched = Interest(interest.site_id, PdkEncoder(topics), unframed)
         self._watch = self._stream.hub.join(watched, self, self._withheld)
 
     def _stop_watching(self) -> None:
@@ -283,8 +283,3 @@ def recovers(request: UpgradeRequest, raw: str, version: int) -> bool:
     names = [name for name, _ in request.query]
     in_order = "EIO" in names and "transport" in names and names.index("EIO") < names.index("transport")
     return in_order and raw != "{}"
-
-
-def _unframed(packet: bytes) -> bytes:
-    """Nothing is sent to those who only watch."""
-    return packet

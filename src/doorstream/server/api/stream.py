@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from doorstream.events import InvalidPosition, Position
-from doorstream.live import Description, Entry, Framing, Interest, State, Subscription
+from doorstream.live import Description, Entry, Framing, Interest, State, Subscription, unframed
 from doorstream.log import PositionGone
 from doorstream.server.api.access import Access, Reader
 from doorstream.server.api.events import Topics
@@ -53,11 +53,6 @@ class SseEncoder:
                 event.public_json(self.epoch),
             )
         return (packet,)
-
-
-def unframed(packet: bytes) -> bytes:
-    """Server-sent events are written one after the other as they are."""
-    return packet
 
 
 class SseStream:
