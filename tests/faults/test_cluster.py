@@ -56,7 +56,8 @@ async def test_two_nodes_are_one_server_and_a_dead_nats_loses_nothing(cluster: C
         site = await patient_site(one.api)
         follower = SseReader(two.url, two.key, site)
         feeder = Feeder(one.url, one.key, site, "fed")
-        async with running(follower.run(), feeder.run()):
+        async with running(follower.run()):
+            feeding = asyncio.create_task(feeder.run())
             await until(lambda: follower.is_open and len(feeder.acknowledged) > 50, SOON, lambda: one.errors)
             connection = Connection()
             await connection.open(cluster.url)
@@ -69,6 +70,7 @@ async def test_two_nodes_are_one_server_and_a_dead_nats_loses_nothing(cluster: C
             at_start = len(feeder.acknowledged)
             await until(lambda: len(feeder.acknowledged) > at_start + 100, SOON, lambda: one.errors)
             feeder.stopping = True
+            await asyncio.wait_for(feeding, SOON)  # what was under way is in the log, too
             await until(lambda: set(follower.ids) >= set(feeder.acknowledged), SOON, lambda: two.errors)
         for server in (one, two):
             log = await history(server.api, site)
