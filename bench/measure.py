@@ -1,18 +1,21 @@
 """What a measurement is made of: the compiled load generator, one run of it, and the result as values."""
 
+import asyncio
 import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
 EVENT = BUILD / "event.json"
+EVENT_WITH_UUIDS = BUILD / "event_with_uuids.json"
+EVENT_FOR_EQUAL_FRAMES = BUILD / "event_for_equal_frames.json"
 TOPIC = "device.request.allowed"
 # The acknowledgement that this packet asks for tells that the subscription is in force.
 SUBSCRIBE = f'420["subscribeIsolated",{{"topics":["{TOPIC}"]}}]'
@@ -38,6 +41,29 @@ SAMPLE_EVENT = {
     "occurred": 0,
 }
 
+# The same access with ids as PDK and doorstream make them: 36 characters each, as in the sample of PDK's page.
+_DOOR, _HOLDER = "1b99bf42-1f9c-4184-9b5a-f7be9b24f4be", "ceee92e3-fdf4-44e6-800a-2d9d51d05583"
+_BODY_WITH_UUIDS: dict[str, Any] = {
+    "deviceId": _DOOR,
+    "holderId": _HOLDER,
+    "credentialId": "56bed685-aa32-4ae2-a9da-323cdd38ebc0",
+    "requestFactor": "CARD_ONLY",
+    "facilityCode": "77",
+    "cardNumber": "26858",
+    "device": {"id": _DOOR, "name": "Test Device", "connection": "5b34aff3-e883-4c32-88e1-b6d36fbce93a", "port": 1},
+    "holder": {"id": _HOLDER, "name": "Test Holder", "enabled": True, "activeDate": None, "expireDate": None},
+}
+SAMPLE_EVENT_WITH_UUIDS = SAMPLE_EVENT | {
+    "id": f"01931ce2-4a5b-7c1d-8e2f-{SEQUENCE_MARK}",
+    "body": _BODY_WITH_UUIDS,
+    "cloudNode": {"id": "ad69a1c0-1390-4ddd-9d49-01c388c3744b", "serialNumber": "1234ABC", "name": "Test Cloud Node"},
+}
+# The same, with a text that only PDK's frame carries, and which makes it as long as SignalR's.
+_LONGER_CONNECTION = {"connection": f"5b34aff3-e883-4c32-88e1-b6d36fbce93a {'x' * 171}"}
+SAMPLE_EVENT_FOR_EQUAL_FRAMES = SAMPLE_EVENT_WITH_UUIDS | {
+    "body": _BODY_WITH_UUIDS | {"device": _BODY_WITH_UUIDS["device"] | _LONGER_CONNECTION}
+}
+
 
 class MeasurementError(Exception):
     """A server or the load generator could not do what a row asks for."""
@@ -47,10 +73,12 @@ class MeasurementError(Exception):
 class Endpoint:
     """Where a running server takes subscribers and events.
 
-    ``protocol`` is the load generator's word for what subscribers speak: ``socketio`` or ``signalr``.
+    ``protocol`` is the load generator's word for what subscribers speak, ``socketio``, ``signalr`` or ``placeos``, and
+    ``subscribe`` what each of them sends first; a ``#`` in it is the number of the subscriber. ``event`` is the
+    template of what is put in.
     ``targets`` are request targets of the WebSocket upgrade, ``ingest_targets`` those of POST: subscriber *i* gets the
     events of ingest target *i modulo their number*. ``control_port`` takes one byte for each event that the server is
-    to emit by itself. ``headers`` are sent with each POST.
+    to emit by itself. ``headers`` are sent with each request.
     """
 
     port: int
@@ -59,6 +87,8 @@ class Endpoint:
     control_port: int | None = None
     headers: Sequence[str] = ()
     protocol: str = "socketio"
+    subscribe: str = SUBSCRIBE
+    event: Path = EVENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +116,16 @@ def compile_generator() -> Path:
     return compile_c("load", sorted((HERE / "load").glob("*.c")))
 
 
-def write_event() -> Path:
-    """Write the event template, one line of JSON whose time is now."""
+def write_events() -> None:
+    """Write the templates of events, one line of JSON each, whose time is now."""
     BUILD.mkdir(exist_ok=True)
-    event = SAMPLE_EVENT | {"occurred": int(time.time() * 1000)}
-    EVENT.write_text(json.dumps(event, separators=(",", ":")) + "\n")
-    return EVENT
+    for path, sample in (
+        (EVENT, SAMPLE_EVENT),
+        (EVENT_WITH_UUIDS, SAMPLE_EVENT_WITH_UUIDS),
+        (EVENT_FOR_EQUAL_FRAMES, SAMPLE_EVENT_FOR_EQUAL_FRAMES),
+    ):
+        event = sample | {"occurred": int(time.time() * 1000)}
+        path.write_text(json.dumps(event, separators=(",", ":")) + "\n")
 
 
 @contextmanager
@@ -101,7 +135,8 @@ def _arguments(endpoint: Endpoint, options: Mapping[str, str | float]) -> Iterat
         targets, ingest_targets = Path(folder, "targets"), Path(folder, "ingest-targets")
         targets.write_text("\n".join(endpoint.targets) + "\n")
         ingest_targets.write_text("\n".join(endpoint.ingest_targets) + "\n")
-        command = [str(BUILD / "load"), "--port", str(endpoint.port), "--subscribe", SUBSCRIBE, "--body", str(EVENT)]
+        command = [str(BUILD / "load"), "--port", str(endpoint.port), "--body", str(endpoint.event)]
+        command += ["--subscribe", endpoint.subscribe]
         command += ["--protocol", endpoint.protocol, "--targets", str(targets), "--ingest-targets", str(ingest_targets)]
         for header in endpoint.headers:
             command += ["--header", header]
@@ -148,3 +183,30 @@ def _parse(output: str, errors: str) -> dict[str, Any]:
     if "error" in result:
         raise MeasurementError(f"load generator: {result['error']}")
     return result
+
+
+class Answers(NamedTuple):
+    """What clients in this process received: so many answers, in how many seconds, and what they cost the server."""
+
+    count: int
+    seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Watches clients in this process: ``cpu_seconds`` is what the server has used; times in seconds."""
+
+    cpu_seconds: Callable[[], float]
+    warmup: float
+    seconds: float
+
+    async def count(self, total: Callable[[], int]) -> Answers:
+        """Count for that long; ``total`` is how many answers the clients have. Raises MeasurementError if none came."""
+        await asyncio.sleep(self.warmup)
+        before, used, began = total(), self.cpu_seconds(), time.perf_counter()
+        await asyncio.sleep(self.seconds)
+        answers = Answers(total() - before, time.perf_counter() - began, self.cpu_seconds() - used)
+        if not answers.count:
+            raise MeasurementError("no answer came")
+        return answers

@@ -92,12 +92,17 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
+def _beside(row: Row) -> str | None:
+    """Whom a row without a requirement is shown beside: the first server that is not doorstream's own subject."""
+    return next((name for name in row.servers if name != row.subject), None)
+
+
 def verdict_table(rows: Sequence[Row], results: Results) -> str:
     """One line a row: doorstream, what it is compared with, their ratio, and what is required."""
     lines = []
     for row in rows:
         servers = results.get(row.id, {})
-        against = row.requirement.against if row.requirement else "socket.io"
+        against = row.requirement.against if row.requirement else _beside(row)
         other, reached = servers.get(against or ""), compared(row, servers)
         lines.append(
             [
@@ -151,8 +156,20 @@ METHOD = """\
 * Subscribers are Socket.IO 5 clients on Engine.IO 4, WebSocket only, subscribed to one topic. Those of doorstream carry
   a token, and look like the JavaScript client, so their events carry a recovery offset: that is why they are longer.
 * *SignalR beside PDK*: the same event, put in the same way, but the subscribers are on Salto KS's hub of entries, with
-  SignalR's JSON encoding and without negotiation. Its message is the REST entry as a text within JSON, quotes escaped:
-  more bytes for the kernel to copy.
+  SignalR's JSON encoding and without negotiation. Both get an access whose ids are UUIDs, as doorstream and the vendors
+  make them. A SignalR message is the REST entry as a text within JSON, its quotes escaped, and so longer than PDK's:
+  end to end, each has the length that the vendor gave it; where the live path alone is compared, the event has a text
+  that only PDK shows and that makes both equally long. The row below has no requirement: it says what the bytes cost.
+* *A bound status variable beside PDK*: subscribers are on the control WebSocket and have bound one variable, all with
+  the same id or (*1,000 bind ids*) each with his own; a change of it stands for the event. Drivers and their status are
+  left out, as the log is. A notification is as long as PDK's frame.
+* *exec*: round trips over the control WebSocket of the real server, of a function that asks no hardware.
+* *Unchanged polls*: `GET` with `If-None-Match` over 32 connections of one client, answered 304. The empty endpoint is
+  FastAPI on uvicorn with a single route: what a poll costs beyond that is ours. *A core* divides by the CPU time of all
+  the server's processes.
+* *Webhooks*: a signed POST of 500 bytes whose attempt is durable in the ledger. The bare client is an `aiohttp` loop
+  that sends the same bytes to the same receiver with as many requests under way and keeps nothing. The receivers of
+  dead webhooks take every request and never answer. CPU is that of the process that delivers.
 * *End to end*: one POST an event over HTTP keep-alive, closed loop; an event is done when its last subscriber has it,
   and only then the next is sent. doorstream authenticates the request and makes the event durable first (`fsync`); the
   peers parse it and emit it, and store nothing.

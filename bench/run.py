@@ -20,9 +20,10 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
-from measure import BUILD, HERE, MeasurementError, Sample, compile_generator, write_event
+from measure import BUILD, HERE, MeasurementError, Sample, compile_generator, write_events
+from measures import FULL, QUICK, Plan
 from report import number, page, verdict_table
-from rows import FULL, QUICK, ROWS, Plan, Row
+from rows import ROWS, Row
 from servers import install_peers, peer_versions, start_server
 
 Results = dict[str, dict[str, list[Sample]]]
@@ -122,7 +123,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     install_peers()
     compile_generator()
-    write_event()
+    write_events()
     results, failures = measure(rows, plan, options.server)
     print(f"\n{verdict_table(rows, results)}\n")
     print("\n".join(f"FAILED: {failure}" for failure in failures))

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import os
 import shutil
 import signal
 import socket
@@ -13,17 +14,34 @@ import time
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from measure import BUILD, EVENT, HERE, Endpoint, MeasurementError, compile_c
+from measure import (
+    BUILD,
+    EVENT,
+    EVENT_FOR_EQUAL_FRAMES,
+    EVENT_WITH_UUIDS,
+    HERE,
+    SAMPLE_EVENT,
+    Endpoint,
+    MeasurementError,
+    compile_c,
+)
 
 PEER_PYTHON = BUILD / "peers" / "socketio_python"
 NODE_PEER = HERE / "peers" / "socketio_node"
 ROOT = HERE.parent
+_TICKS = os.sysconf("SC_CLK_TCK")
 PDK, SIGNALR = "PDK", "SignalR"
 """What rows that compare dialects call doorstream, by what its clients speak."""
+SAME_ID, DIFFERENT_IDS = "PlaceOS", "PlaceOS, 1,000 bind ids"
+"""The same for clients of the control WebSocket, who bind with the same id or each with his own."""
+EMPTY = "empty endpoint"
+SCALED = "1,000 sites"
+WEBHOOK, BARE_CLIENT, ALONE, BESIDE_DEAD = "webhook", "bare client", "10 webhooks", "10 beside 100 dead"
+"""What makes the deliveries in rows of webhooks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +60,10 @@ class Server:
         """Resident memory of all its processes, KiB."""
         return sum(_status_kib(pid, "VmRSS") for pid in self.pids())
 
+    def cpu_seconds(self) -> float:
+        """What all its processes have used."""
+        return sum(_cpu_seconds(pid) for pid in self.pids())
+
 
 def process_tree(root: int) -> list[int]:
     """A process and its descendants."""
@@ -56,6 +78,14 @@ def process_tree(root: int) -> list[int]:
     for pid in tree:  # grows while it is walked
         tree += children.get(pid, [])
     return tree
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _status_kib(pid: int, key: str) -> int:
@@ -124,46 +154,70 @@ def peer_versions() -> dict[str, str]:
     }
 
 
+def _command(name: str, group: str) -> list[str] | None:
+    """The program that a row's server is; None for the real doorstream."""
+    of_ours = {
+        EMPTY: ["peers/empty_endpoint/server.py"],
+        **{kind: ["placeos_path.py"] for kind in (SAME_ID, DIFFERENT_IDS)},
+        **{kind: ["webhooks.py", "receive", "living"] for kind in (WEBHOOK, BARE_CLIENT, ALONE, BESIDE_DEAD)},
+    }
+    if name in of_ours:
+        program, *arguments = of_ours[name]
+        return [sys.executable, str(HERE / program), *arguments]
+    if name == "socket.io":
+        return ["node", str(NODE_PEER / "server.js"), str(EVENT)]
+    if name == "python-socketio":
+        return [str(PEER_PYTHON / "bin" / "python"), str(HERE / "peers" / "socketio_python" / "server.py"), str(EVENT)]
+    if name == "bare loop":
+        return [str(BUILD / "bare_loop"), str(EVENT)]
+    return [sys.executable, str(HERE / "live_path.py"), str(_event(group))] if group.startswith("live") else None
+
+
+def _event(group: str) -> Path:
+    """The template of events for rows of a group."""
+    return {
+        "http hub": EVENT_WITH_UUIDS,
+        "live hub": EVENT_FOR_EQUAL_FRAMES,
+        "live hub, own frames": EVENT_WITH_UUIDS,
+    }.get(group, EVENT)
+
+
 @contextmanager
 def start_server(name: str, group: str, sites: int) -> Iterator[Server]:
     """Start the server that a row calls ``name`` for rows of ``group``; ``sites`` is for the scale row."""
-    if name == "socket.io":
-        command = ["node", str(NODE_PEER / "server.js"), str(EVENT)]
-    elif name == "python-socketio":
-        script = HERE / "peers" / "socketio_python" / "server.py"
-        command = [str(PEER_PYTHON / "bin" / "python"), str(script), str(EVENT)]
-    elif name == "bare loop":
-        command = [str(BUILD / "bare_loop"), str(EVENT)]
-    elif group in ("live", "live hub"):
-        command = [sys.executable, str(HERE / "live_path.py"), str(EVENT)]
-    else:
-        with _doorstream(name, sites if name == "1,000 sites" else 1) as server:
+    command = _command(name, group)
+    if command is None:
+        with _doorstream(name, group, sites) as server:
             yield server
         return
     with _child(command) as (pid, ready):
-        if name == SIGNALR:
-            yield Server(
-                name,
-                Endpoint(ready["port"], ready["hubs"], control_port=ready["control_port"], protocol="signalr"),
-                pid,
-            )
-            return
         known = {key: ready[key] for key in ("port", "control_port", "targets") if key in ready}
+        if name == SIGNALR:
+            known |= {"targets": ready["hubs"], "protocol": "signalr"}
+        elif name in (SAME_ID, DIFFERENT_IDS):
+            known |= {"subscribe": ready["binds"]["same" if name == SAME_ID else "different"], "protocol": "placeos"}
         yield Server(name, Endpoint(**known), pid)
 
 
 @contextmanager
-def _doorstream(name: str, sites: int) -> Iterator[Server]:
-    """The real doorstream: authenticated clients of PDK, or of Salto KS if it is called so; ingest and the log."""
+def _doorstream(name: str, group: str, sites: int) -> Iterator[Server]:
+    """The real doorstream: ingest, the log, and authenticated clients of the dialect that the row is about."""
     data = Path(tempfile.mkdtemp(prefix="doorstream-", dir=BUILD))
     program = Path(sys.executable).with_name("doorstream")
     command = [str(program), "demo", "--json", "--rate", "0", "--port", str(_free_port()), "--data-dir", str(data)]
-    # The vendor's limits of its token routes would make 1,000 tokens take minutes; nothing that is measured has limits.
-    command += ["--system-token-ttl", "86400", "--no-pdk-rate-limits"]
+    # The vendor's limits of its token routes would make 1,000 tokens take minutes, and one connection that executes as
+    # fast as it can is read no faster than the limit; nothing that is measured has limits.
+    command += ["--system-token-ttl", "86400", "--no-pdk-rate-limits", "--messages-per-second", "1000000"]
     try:
         with _child(command) as (pid, demo):
             api = DoorstreamApi(demo)
-            yield Server(name, api.hub_endpoint() if name == SIGNALR else api.endpoint(sites), pid)
+            if group == "polls":
+                endpoint = api.polls_endpoint()
+            elif group == "executions":
+                endpoint = api.executions_endpoint()
+            else:
+                endpoint = api.hub_endpoint() if name == SIGNALR else api.endpoint(sites if name == SCALED else 1)
+            yield Server(name, replace(endpoint, event=_event(group)), pid)
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
@@ -225,6 +279,26 @@ class DoorstreamApi:
         token = self._post("/connect/token", headers, urllib.parse.urlencode(form))["access_token"]
         query = urllib.parse.urlencode({"site_id": site, "access_token": token})
         return self._endpoint([site], [f"/v1/hub/entries?{query}"], "signalr")
+
+    def polls_endpoint(self) -> Endpoint:
+        """The demo's event log for a client that has its newest state."""
+        events = [SAMPLE_EVENT | {"id": f"polled-{number}"} for number in range(100)]
+        headers = {"X-API-Key": self._demo["admin"]["api_key"], "Content-Type": "application/json"}
+        self._post(f"/api/sites/{self._demo['site_id']}/events", headers, json.dumps(events))
+        token, target = self._demo["parakey"]["access_token"], "/eventLogs?limit=1"
+        self._http.request("GET", target, headers={"access-token": token})
+        answer = self._http.getresponse()
+        answer.read()
+        known = [f"access-token: {token}", f"If-None-Match: {answer.headers['ETag']}"]
+        return Endpoint(self._port, [target], headers=known)
+
+    def executions_endpoint(self) -> Endpoint:
+        """The control WebSocket, for executions of a function that asks no hardware."""
+        placeos = self._demo["placeos"]
+        of_door = {"sys": placeos["system_id"], "mod": "Door", "index": 1, "name": "door_list", "args": []}
+        command = json.dumps({"id": 1, "cmd": "exec"} | of_door)
+        target = f"/api/engine/v2/systems/control?api-key={placeos['api_key']}"
+        return Endpoint(self._port, [target], protocol="placeos", subscribe=command)
 
     def _endpoint(self, sites: Sequence[str], targets: Sequence[str], protocol: str) -> Endpoint:
         return Endpoint(

@@ -1,20 +1,16 @@
-"""Webhook deliveries per second, against a bare aiohttp client loop to the same receiver. Prints JSON.
+"""Webhook deliveries per second: of the engine, or of a bare aiohttp client loop. The rows of webhooks run this.
 
-The engine and the bare loop run in this process in turn, on uvloop; receivers are processes of their own, nats-server
-as well. A delivery is a signed POST whose attempt is durable in the ledger; the bare loop sends the same bytes with as
-many requests under way and keeps nothing. Speeds are given by the clock and by the CPU time of this process: on a
-machine with few cores nats-server and the receiver compete with it. ``dead`` compares living webhooks alone with the
-same beside 100 whose receivers take every request and never answer.
-
-    .venv/bin/python bench/webhooks.py --deliveries 10000 --rounds 3
+The engine or the bare loop runs in this process, on uvloop; receivers are processes of their own, nats-server as well.
+A delivery is a signed POST whose attempt is durable in the ledger; the bare loop sends the same bytes with as many
+requests under way and keeps nothing. ``deliver`` prints ``{"per_second", "per_cpu_second"}``, the speed by the clock
+and by the CPU time of this process: on a machine with few cores nats-server and the receiver compete with it. Dead
+webhooks are those whose receivers take every request and never answer.
 """
 
 import argparse
 import asyncio
 import gc
 import json
-import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,9 +19,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
+from urllib.parse import urlsplit
 
 import aiohttp
 import uvloop
+from servers import ALONE, BARE_CLIENT, BESIDE_DEAD, WEBHOOK
 
 from doorstream.directory import SYSTEM, Directory
 from doorstream.events.entities import Site, Webhook
@@ -40,8 +38,6 @@ from doorstream.webhooks.forms import native
 from doorstream.webhooks.guard import Policy
 from doorstream.webhooks.questions import Wanted
 
-REQUIRED_RATIO = 0.5
-REQUIRED_WITH_DEAD = 0.9
 CONCURRENCY = 10
 DEAD = 100
 LIVING = 10
@@ -146,11 +142,11 @@ async def engine() -> AsyncIterator[Engine]:
 @contextmanager
 def receiver(kind: str) -> Iterator[str]:
     """A receiver in a process of its own; gives its address."""
-    command = [sys.executable, __file__, "--receive", kind]
+    command = [sys.executable, __file__, "receive", kind]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-            yield process.stdout.readline().strip()
+            yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
         finally:
             process.kill()
 
@@ -158,7 +154,7 @@ def receiver(kind: str) -> Iterator[str]:
 async def receive(kind: str) -> None:
     """Receive until killed."""
     async with Receiver(answer=Hang() if kind == "dead" else None) as there:
-        print(there.origin, flush=True)
+        print(json.dumps({"port": urlsplit(there.origin).port}), flush=True)
         while True:
             await asyncio.sleep(1)
             there.requests.clear()
@@ -251,50 +247,34 @@ async def beside_dead(living: str, dead: str, count: int, how_many: int) -> Spee
         return speed
 
 
-async def measure(deliveries: int, rounds: int) -> dict[str, Any]:
-    """All figures; each round has every measurement once."""
-    found: dict[str, list[Speed]] = {"bare": [], "webhook": [], "living": [], "living_beside_dead": []}
-    with receiver("living") as living, receiver("dead") as dead:
-        await bare(living + "/warm", 500)
-        for _ in range(rounds):
-            found["bare"].append(await bare(living + "/bare", deliveries))
-            found["webhook"].append(await one_webhook(living, deliveries))
-            found["living"].append(await beside_dead(living, dead, deliveries // LIVING, 0))
-            found["living_beside_dead"].append(await beside_dead(living, dead, deliveries // LIVING, DEAD))
-    medians = {name: _median(speeds) for name, speeds in found.items()}
-    return {
-        "deliveries_per_second": {name: round(speed.per_second) for name, speed in medians.items()},
-        "deliveries_per_cpu_second": {name: round(speed.per_cpu_second) for name, speed in medians.items()},
-        "rounds": {name: [round(speed.per_second) for speed in speeds] for name, speeds in found.items()},
-        "ratio_to_bare": round(medians["webhook"].per_second / medians["bare"].per_second, 3),
-        "ratio_to_bare_by_cpu": round(medians["webhook"].per_cpu_second / medians["bare"].per_cpu_second, 3),
-        "required_ratio_to_bare": REQUIRED_RATIO,
-        "ratio_beside_dead": round(medians["living_beside_dead"].per_second / medians["living"].per_second, 3),
-        "required_ratio_beside_dead": REQUIRED_WITH_DEAD,
-        "load_average": round(os.getloadavg()[0], 1),
-    }
-
-
-def _median(speeds: list[Speed]) -> Speed:
-    return Speed(
-        statistics.median(speed.per_second for speed in speeds),
-        statistics.median(speed.per_cpu_second for speed in speeds),
-    )
+async def deliver(kind: str, url: str, deliveries: int) -> Speed:
+    """Measure one kind."""
+    if kind == BARE_CLIENT:
+        await bare(f"{url}/warm", 200)
+        return await bare(f"{url}/bare", deliveries)
+    if kind == WEBHOOK:
+        return await one_webhook(url, deliveries)
+    with receiver("dead") as dead:
+        return await beside_dead(url, dead, deliveries // LIVING, 0 if kind == ALONE else DEAD)
 
 
 def main() -> None:
-    """Measure, or receive."""
+    """Deliver, or receive."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--deliveries", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--receive", choices=("living", "dead"), help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(required=True, dest="command")
+    delivering = commands.add_parser("deliver", help="measure deliveries to a receiver")
+    delivering.add_argument("kind", choices=(WEBHOOK, BARE_CLIENT, ALONE, BESIDE_DEAD))
+    delivering.add_argument("url", help="the receiver's address")
+    delivering.add_argument("deliveries", type=int)
+    receiving = commands.add_parser("receive", help="be a receiver until killed")
+    receiving.add_argument("kind", choices=("living", "dead"))
     arguments = parser.parse_args()
-    if arguments.receive:
-        uvloop.run(receive(arguments.receive))
+    if arguments.command == "receive":
+        uvloop.run(receive(arguments.kind))
         return
     gc.set_threshold(50_000, 20, 50)  # as in a worker
-    json.dump(uvloop.run(measure(arguments.deliveries, arguments.rounds)), sys.stdout, indent=2)
-    print()
+    speed = uvloop.run(deliver(arguments.kind, arguments.url, arguments.deliveries))
+    print(json.dumps(speed._asdict()))
 
 
 if __name__ == "__main__":

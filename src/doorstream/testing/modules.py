@@ -20,7 +20,7 @@ from doorstream.events.retention import Retention
 from doorstream.history import Index
 from doorstream.ingest import Ingest
 from doorstream.live import Hub
-from doorstream.log import Connection, EventLog
+from doorstream.log import Connection, EventLog, LogUnavailable
 from doorstream.testing.events import SITE
 
 ADMINISTRATOR = Caller("ada", "Ada", "administrator", "test")
@@ -45,8 +45,12 @@ class House:
         return None if data is None else msgspec.json.decode(data)
 
     async def call(self, module_id: str, name: str, *args: Any, caller: Caller = ADMINISTRATOR) -> Any:
-        """Call a function; returns its answer, decoded. Raises DriversError."""
-        return msgspec.json.decode(await self.drivers.execute(module_id, name, list(args), caller))
+        """Call a function; returns its answer, decoded. What was kept until then is in ``events``. Raises DriversError."""
+        try:
+            return msgspec.json.decode(await self.drivers.execute(module_id, name, list(args), caller))
+        finally:
+            with contextlib.suppress(LogUnavailable):
+                await self.hub.reached((await self.log.extent()).last)
 
     async def add_module(self, driver: str, name: str = "Thing", site_id: str = SITE, **more: Any) -> str:
         """Store a module and wait until it runs, or cannot; returns its id."""
