@@ -1,0 +1,189 @@
+"""What bad input gets on Salto's hubs: SignalR's own error, promptly; and nobody else notices."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+import pytest_asyncio
+from signalr_program import access_token, hub_url
+
+from doorstream.testing.server import Demo, running_demo
+
+ALLOWED = "device.request.allowed"
+END = "\x1e"
+PATIENCE = 10.0
+TOO_LONG = 2_000_000
+JSON, MESSAGEPACK = "json", "messagepack"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def demo() -> AsyncIterator[Demo]:
+    """One server for all tests of this file; none of them may surprise it."""
+    async with running_demo() as demo:
+        yield demo
+        assert "Traceback" not in demo.errors
+        assert "eyJ" not in demo.errors  # what every token begins with
+
+
+@contextlib.asynccontextmanager
+async def raw(demo: Demo) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """A WebSocket on which the test speaks for itself."""
+    query = {"access_token": await access_token(demo)}
+    async with aiohttp.ClientSession() as session, session.ws_connect(hub_url(demo), params=query) as socket:
+        yield socket
+
+
+@contextlib.asynccontextmanager
+async def speaking(demo: Demo, protocol: str = JSON) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """The same after the handshake."""
+    async with raw(demo) as socket:
+        await socket.send_str(json.dumps({"protocol": protocol, "version": 1}) + END)
+        answer = await socket.receive(PATIENCE)
+        assert answer.data in ("{}" + END, b"{}" + END.encode())
+        yield socket
+
+
+@pytest.fixture(autouse=True)
+async def _bystander(demo: Demo, request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Somebody else, who is connected all the time and gets what is his."""
+    async with speaking(demo) as bystander:
+        yield
+        event_id = hashlib.sha256(request.node.name.encode()).hexdigest()
+        event = {"id": event_id, "topic": ALLOWED, "occurred": 1_720_000_000_000, "body": {}}
+        await demo.api.ingest(demo.site_id, event)
+        while (message := await heard(bystander)) == {"type": 6}:
+            pass
+        assert message["target"] == "ReceiveMessage"
+        assert json.loads(message["arguments"][0])["id"] == event_id
+
+
+async def heard(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
+    """The next message, in JSON."""
+    message: dict[str, Any] = json.loads((await socket.receive_str(timeout=PATIENCE)).removesuffix(END))
+    return message
+
+
+async def ended(socket: aiohttp.ClientWebSocketResponse) -> int | None:
+    """The code with which the server closes, whatever else it says first."""
+    while True:
+        message = await socket.receive(PATIENCE)
+        if message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING):
+            return socket.close_code
+
+
+@pytest.mark.parametrize(
+    ("handshake", "complaint"),
+    [
+        ('{"protocol":"xml","version":1}', "the protocol is not supported"),
+        ('{"protocol":"json","version":99}', "the version of the protocol"),
+        ('{"protocol":"json"}', "the version of the protocol"),
+        ('{"protocol":7,"version":"1"}', "the protocol is not supported"),
+        ("[]", "handshake"),
+        ("{", "handshake"),
+        ("", "handshake"),
+    ],
+)
+async def test_a_bad_handshake(demo: Demo, handshake: str, complaint: str) -> None:
+    async with raw(demo) as socket:
+        await socket.send_str(handshake + END)
+        assert complaint in (await heard(socket))["error"].lower()
+        assert await ended(socket) == aiohttp.WSCloseCode.OK
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "{",
+        "[]",
+        "7",
+        '{"type":"one"}',
+        '{"type":1,"target":7,"arguments":[]}',
+        '{"type":1,"target":"x","arguments":"none"}',
+        '{"type":2}',
+        '{"type":3}',
+        "\ufffd",
+        '{"type":1,"target":"x","arguments":[' + "[" * 2000,
+    ],
+)
+async def test_malformed_json(demo: Demo, message: str) -> None:
+    """The hub is closed with a reason."""
+    async with speaking(demo) as socket:
+        await socket.send_str(message + END)
+        answer = await heard(socket)
+        assert answer["type"] == 7
+        assert answer["error"]
+        assert await ended(socket) == aiohttp.WSCloseCode.OK
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xff\xff\xff\xff\x01",
+        b"\x02\x91\xc1",
+        b"\x01\xc1",
+        b"\x03\x92\x01\x80",
+        b"\x02\x93\x01",
+        b"\x01\x07",
+    ],
+)
+async def test_malformed_messagepack(demo: Demo, data: bytes) -> None:
+    """A length without end, a byte that is none, a message that is cut off or no list."""
+    async with speaking(demo, MESSAGEPACK) as socket:
+        await socket.send_bytes(data)
+        answer = await socket.receive_bytes(timeout=PATIENCE)
+        kind, error, *_ = msgspec.msgpack.decode(answer[1:])
+        assert kind == 7
+        assert error
+        assert await ended(socket) == aiohttp.WSCloseCode.OK
+
+
+@pytest.mark.parametrize("protocol", [JSON, MESSAGEPACK])
+async def test_an_oversized_message(demo: Demo, protocol: str) -> None:
+    async with speaking(demo, protocol) as socket:
+        if protocol == JSON:
+            await socket.send_str("x" * TOO_LONG)
+        else:
+            await socket.send_bytes(b"x" * TOO_LONG)
+        assert await ended(socket) == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+
+
+@pytest.mark.parametrize("protocol", [JSON, MESSAGEPACK])
+async def test_an_oversized_message_in_pieces(demo: Demo, protocol: str) -> None:
+    """Each frame may be sent; what they would make together may not."""
+    piece = TOO_LONG // 100
+    async with speaking(demo, protocol) as socket:
+        with contextlib.suppress(ConnectionError):
+            for number in range(100):
+                if protocol == JSON:
+                    await socket.send_str("x" * piece)
+                else:  # a length of 2 MB, and then its bytes
+                    await socket.send_bytes((b"\x80\x89\x7a" if number == 0 else b"") + b"x" * piece)
+        assert await ended(socket) is not None
+
+
+@pytest.mark.parametrize("target", ["Anything", "ReceiveMessage", "", "x" * 10_000])
+async def test_an_unknown_target(demo: Demo, target: str) -> None:
+    """With an id it gets a completion with an error, without one nothing; the connection goes on."""
+    async with speaking(demo) as socket:
+        for more in ({}, {"invocationId": "5"}):  # type: dict[str, str]
+            await socket.send_str(json.dumps({"type": 1, "target": target, "arguments": []} | more) + END)
+        answer = await heard(socket)
+        assert (answer["type"], answer["invocationId"]) == (3, "5")
+        assert answer["error"]
+
+
+@pytest.mark.parametrize("site", ["", "nothing", "0738b8df-329a-4d50-88e7-7a48928c4d6f", "x" * 5000])
+async def test_sites_that_do_not_exist(demo: Demo, site: str) -> None:
+    """Missing is 400; what does not exist is as what one may not see."""
+    query = {"site_id": site, "access_token": await access_token(demo)}
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect(f"{demo.url}/v1/hub/entries", params=query)
+    assert refused.value.status == (400 if site == "" else 403)
