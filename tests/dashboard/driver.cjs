@@ -5,7 +5,7 @@
 const fs = require("fs");
 
 const PATIENCE = 15_000;
-const GIVES = new Set(["read", "ask", "axe"]);
+const GIVES = new Set(["read", "ask", "axe", "weigh"]);
 
 module.exports = async ({ page, tell, config }) => {
   page.setDefaultTimeout(PATIENCE);
@@ -48,6 +48,24 @@ module.exports = async ({ page, tell, config }) => {
       await page.setViewportSize({ width, height });
     },
     shoot: ({ path }) => page.screenshot({ path }),
+    // What the page weighs once nothing is left to collect, and how long a task waits for its turn on it.
+    weigh: async () => {
+      const devtools = await page.context().newCDPSession(page);
+      await devtools.send("HeapProfiler.collectGarbage");
+      const { usedSize } = await devtools.send("Runtime.getHeapUsage");
+      await devtools.detach();
+      const waits = await page.evaluate(async () => {
+        const found = [];
+        for (let n = 0; n < 40; n++) {
+          const begin = performance.now();
+          await new Promise((resolve) => setTimeout(resolve, 25));
+          found.push(performance.now() - begin - 25);
+        }
+        return found.sort((a, b) => a - b);
+      });
+      const nodes = await page.evaluate("document.querySelectorAll('*').length");
+      return { heap_bytes: usedSize, nodes, wait_ms: waits[20], longest_wait_ms: waits[39] };
+    },
     axe: async () => {
       if (!(await page.evaluate("'axe' in window"))) await page.evaluate(fs.readFileSync(config.axe, "utf8"));
       const result = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })");

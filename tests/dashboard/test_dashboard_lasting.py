@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import Any
 
+import pytest
 from person import Person, person_at
 
 from doorstream.testing.server import Demo, running_demo
@@ -15,6 +17,9 @@ SHOWN = 120
 
 KEPT = 500
 """Events that the page keeps at most."""
+
+SOAK_SECONDS = 60 * float(os.environ.get("DOORSTREAM_SOAK_MINUTES", "0.2"))
+"""For how long events come in the test of a page that stays open; ten minutes is what the page is made for."""
 
 _SHOWN_NAMES = (
     "[...document.querySelectorAll('.events > li b:first-of-type')].map((each) => each.textContent).reverse()"
@@ -92,3 +97,49 @@ async def test_many_events_leave_the_page_small_and_quick(demo: Demo) -> None:
         await person.does("until", code=f"document.querySelectorAll('.events > li').length === {KEPT}")
         await person.does("fill", role="searchbox", name="Show only events with this text", value="p2500 let")
         await person.does("until", code="document.querySelectorAll('.events > li').length === 1")
+
+
+async def lively(demo: Demo, stop: asyncio.Event) -> int:
+    """200 events a second at the demo's doors until told to stop, by the clock; gives how many they were."""
+    doors = (await demo.api.call("GET", f"/api/sites/{demo.site_id}/devices"))["items"]
+    topics = ("device.request.allowed", "device.input.dps.opened", "device.input.dps.closed", "device.request.denied")
+    begin, count = time.monotonic(), 0
+    while not stop.is_set():
+        if count > 200 * (time.monotonic() - begin):
+            await asyncio.sleep(0.02)
+            continue
+        events = passing(*(f"s{count + number}" for number in range(20)))
+        for number, event in enumerate(events):
+            door = doors[number % len(doors)]
+            event["topic"] = topics[(count + number) // len(doors) % len(topics)]
+            event["body"] |= {"deviceId": door["id"], "device": {"id": door["id"], "name": door["name"]}}
+        await demo.api.ingest(demo.site_id, *events)
+        count += len(events)
+    return count
+
+
+@pytest.mark.timeout(SOAK_SECONDS + 120)
+async def test_200_events_a_second_leave_the_page_as_it_is(demo: Demo) -> None:
+    """A lively building before an open page: it neither grows nor falls behind.
+
+    Times are printed only: how long a task waits on the page depends on what else the machine does.
+    """
+    samples: list[dict[str, float]] = []
+    stop = asyncio.Event()
+    async with person_at(demo) as person:
+        feeding = asyncio.create_task(lively(demo, stop))
+        await person.does("until", code=f"document.querySelectorAll('.events > li').length === {SHOWN}")
+        begin = time.monotonic()
+        while len(samples) < 3 or time.monotonic() - begin < SOAK_SECONDS:
+            await asyncio.sleep(SOAK_SECONDS / 20)
+            samples.append(await person.does("weigh") | {"seconds": time.monotonic() - begin})
+            print({name: round(value, 1) for name, value in samples[-1].items()})  # noqa: T201 - with -s, for people
+        stop.set()
+        count = await feeding
+        await put(demo, "p1", "p2")
+        await person.sees("p2 was let in")  # it has not fallen behind by more than a person waits
+        assert await people(person) == ["p1", "p2"]
+    assert count > 100 * SOAK_SECONDS, "the server was not fed as it should be"
+    first, last = samples[0], samples[-1]
+    assert last["nodes"] <= 1.1 * first["nodes"], samples
+    assert last["heap_bytes"] <= 1.2 * first["heap_bytes"] + 2_000_000, samples
