@@ -17,10 +17,16 @@ from doorstream.cli.main import app
 TOP = Path(__file__).parents[3]
 DOCS = TOP / "docs"
 COMMAND = str(Path(sys.executable).with_name("doorstream"))
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted(
+    {TOP / "README.md", *DOCS.rglob("*.md"), *(TOP / "src").rglob("README.md")}
+    | {TOP / name / "README.md" for name in ("bench", "ui", "tests/contract")}
+)
+"""What people read."""
+
 _LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]*)(?:#([^)]*))?\)")
 _RUN = re.compile(r"<!-- run -->\n```sh\n(.*?)```", re.DOTALL)
 _BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+_INLINE = re.compile(r"`doorstream ([a-z][^`]*)`")
 
 
 def anchors(page: Path) -> set[str]:
@@ -29,7 +35,12 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def name_of(page: Path) -> str:
+    """Where it is."""
+    return str(page.relative_to(TOP))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
     for target, anchor in _LINK.findall(page.read_text()):
         if "://" in target:
@@ -41,14 +52,15 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def commands() -> list[tuple[str, list[str]]]:
-    """Every ``doorstream …`` in a block of shell, as its words."""
+    """Every ``doorstream …`` in a block of shell or in a sentence, as its words."""
     found = []
     for page in PAGES:
+        found += [(name_of(page), shlex.split(words)) for words in _INLINE.findall(page.read_text())]
         for block in _BLOCK.findall(page.read_text()):
             for line in block.replace("\\\n", " ").splitlines():
                 match = re.search(r"(?:^|\| |bin/)doorstream (?=[a-z])(.*)$", line)
                 if match and "docker run" not in line:
-                    found.append((page.name, shlex.split(match[1], comments=True)))
+                    found.append((name_of(page), shlex.split(match[1], comments=True)))
     return found
 
 
@@ -56,8 +68,10 @@ def commands() -> list[tuple[str, list[str]]]:
 def test_commands_exist_and_have_the_options(page: str, words: list[str]) -> None:
     command = app[words[0]]
     rest = words[1:]
-    if not command.default_command:
+    while rest and not command.default_command:
         command, rest = command[rest[0]], rest[1:]
+    if not command.default_command:
+        return  # a group of commands, in a sentence
     known = {name for each in command.assemble_argument_collection() for name in each.names}
     assert {word for word in rest if word.startswith("--")} <= known | {"--config"}, page
 
