@@ -270,7 +270,7 @@ def test_an_unchanged_poll_costs_no_query(play: Play, monkeypatch):
     async def no_query(*_: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(play.index, "_read", no_query)
+    monkeypatch.setattr(play.index._file, "read", no_query)
     for _ in range(3):
         something_else(play)
         before = play.log.questions

@@ -6,14 +6,12 @@ import asyncio
 import contextlib
 import math
 import sqlite3
-import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import structlog
@@ -26,6 +24,7 @@ from doorstream.history.query import MAX_INTEGER, MIN_INTEGER, Page, Query
 from doorstream.history.unlocks import LAST_UNLOCKS, UnlockQuery, read_page, read_place, read_unlock
 from doorstream.live import Hub
 from doorstream.log import EventLog, LogUnavailable
+from doorstream.log.derived import DerivedFile, Layout, insert
 
 _logger = structlog.get_logger(__name__)
 
@@ -37,16 +36,12 @@ _READ_PATIENCE = 10.0
 _PRUNE_EVERY = 60.0
 _PRUNED_AT_ONCE = 20_000
 _INLINE_IDS = 16
-_SQLITE_CORRUPT, _SQLITE_NOTADB = 11, 26
 
-_SCHEMA = files(__package__).joinpath("schema.sql").read_text()
-_INSERT = files(__package__).joinpath("insert.sql").read_text()
-_FIND = files(__package__).joinpath("find.sql").read_text()
-_STATUSES = files(__package__).joinpath("statuses.sql").read_text()
+_INSERT, _FIND, _STATUSES = (
+    files(__package__).joinpath(f"{name}.sql").read_text() for name in ("insert", "find", "statuses")
+)
 
 _encode = msgspec.json.Encoder().encode
-_T = TypeVar("_T")
-
 
 Row = tuple[int, str, str, str, int, int, int, int | None, str | None, str | None, str]
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -63,6 +58,21 @@ class _Concerned(msgspec.Struct):
 _decode_concerned = msgspec.json.Decoder(_Concerned).decode
 
 
+def _configure(connection: sqlite3.Connection) -> None:
+    connection.create_function("topic_class", 1, topic_class, deterministic=True)
+    connection.execute("PRAGMA wal_autocheckpoint = 10000")  # fewer and larger: each one syncs the disk
+
+
+_LAYOUT = Layout(
+    name="index",
+    schema=files(__package__).joinpath("schema.sql").read_text(),
+    tables=("events",),
+    progress=("applied", "latest"),
+    damage=("no such ", "table events has "),
+    configure=_configure,
+)
+
+
 class Index:
     """The index of one log. It follows the hub by itself and never keeps anything up.
 
@@ -73,25 +83,15 @@ class Index:
 
     def __init__(self, path: Path, hub: Hub, log: EventLog, clock: Callable[[], float] = time.time) -> None:
         """``clock`` gives unix seconds."""
-        self._path = path
+        self._file = DerivedFile(path, _LAYOUT, readers=_READERS, on_damage=self.rebuild)
         self._clock = clock
         self._hub = hub
         self._log = log
         self._acknowledged = Acknowledged(log)
-        self._latest = 0
-        self.applied = 0
         self.forgotten = 0
-        self._writer = ThreadPoolExecutor(1, "index-writer")
-        self._readers = ThreadPoolExecutor(_READERS, "index-reader")
-        self._own = threading.local()
-        self._generation = 0
-        self._file = (0, 0)
         self._is_damaged = False
-        self._connections: list[sqlite3.Connection] = []
         self._follower: asyncio.Task[None] | None = None
         self._pruner: asyncio.Task[None] | None = None
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._hurry = asyncio.Event()
         self._is_idle = False
         self._complete_at = -math.inf
         self._mark = (0, -math.inf)
@@ -99,8 +99,7 @@ class Index:
 
     async def start(self) -> None:
         """Open (or make) the index and begin to follow."""
-        loop = asyncio.get_running_loop()
-        self.applied = await loop.run_in_executor(self._writer, self._open)
+        await self._file.open(self._log.epoch)
         if self.applied > (await self._log.extent()).last:  # of a log that was put back to an earlier state
             self._is_damaged = True
         elif self.applied >= self._hub.sequence:
@@ -115,10 +114,7 @@ class Index:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        self._writer.shutdown()
-        self._readers.shutdown()
-        for connection in self._connections:
-            connection.close()
+        self._file.close()
 
     async def current(self) -> None:
         """Wait until the index holds everything that was acknowledged before this call.
@@ -126,6 +122,11 @@ class Index:
         Raises LogUnavailable when that takes longer than 10 s or cannot be known.
         """
         await self.patiently(self.reached, await self.acknowledged())
+
+    @property
+    def applied(self) -> int:
+        """The last sequence that is here."""
+        return self._file.applied
 
     @property
     def hub(self) -> Hub:
@@ -150,17 +151,7 @@ class Index:
 
     async def reached(self, sequence: int) -> None:
         """Wait until ``applied`` is at least that sequence."""
-        if self.applied >= sequence:
-            return
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        item = (sequence, waiting)
-        self._waiting.append(item)
-        self._hurry.set()
-        try:
-            await waiting
-        finally:
-            if item in self._waiting:  # given up
-                self._waiting.remove(item)
+        await self._file.reached(sequence)
 
     def lag(self) -> float:
         """Seconds: events that are older than that are here. Infinite until the index is built."""
@@ -168,62 +159,41 @@ class Index:
 
     async def query(self, query: Query) -> Page:
         """One page of events; raises LogUnavailable."""
-        return await self._read(self._page, query)
+        return await self._file.read(_page, query)
 
     async def unlocks(self, query: UnlockQuery) -> Page:
         """One page of unlocks; raises LogUnavailable."""
-        return await self._read(lambda: read_page(self._connection(), query))
+        return await self._file.read(read_page, query)
 
     async def count_unlocks(self, query: UnlockQuery) -> int:
         """How many unlocks there are in all pages together; raises LogUnavailable."""
-        return await self._read(lambda: query.count(self._connection()))
+        return await self._file.read(query.count)
 
     async def unlock(self, sites: Collection[str], event_id: str) -> Event | None:
         """The unlock of that id at one of the sites; raises LogUnavailable."""
-        return await self._read(lambda: read_unlock(self._connection(), sites, event_id))
+        return await self._file.read(read_unlock, sites, event_id)
 
     async def place_of(self, sites: Collection[str], event_id: str) -> int | None:
         """The sequence of the event of that id at one of the sites; raises LogUnavailable."""
-        return await self._read(lambda: read_place(self._connection(), sites, event_id))
+        return await self._file.read(read_place, sites, event_id)
 
     async def last_unlocks(self, upto: int) -> dict[str, int]:
         """The sequence of the last unlock of each site, up to a sequence; raises LogUnavailable."""
-        return await self._read(lambda: dict(self._connection().execute(LAST_UNLOCKS, (upto,)).fetchall()))
+        return await self._file.read(lambda connection: dict(connection.execute(LAST_UNLOCKS, (upto,)).fetchall()))
 
     async def door_events(self, site_id: str, device_id: str) -> list[Event]:
         """The last events of a door and those that say what it is now, in order; raises LogUnavailable."""
-        return await self._read(lambda: read_door(self._connection(), site_id, device_id))
+        return await self._file.read(read_door, site_id, device_id)
 
     async def statuses(self) -> list[Event]:
         """The last ``cloudnode.connected`` or ``.disconnected`` of each cloud node; raises LogUnavailable."""
-        return await self._read(self._statuses)
+        return await self._file.read(_statuses)
 
     async def find(self, site_id: str, ids: Sequence[str]) -> dict[str, int]:
         """The first sequences of those of the ids that are kept; raises LogUnavailable."""
         if len(ids) > _INLINE_IDS:
-            return await self._read(self._find, site_id, ids)
-        try:
-            return self._find(site_id, ids)
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from None
-
-    async def _read(self, read: Callable[..., _T], *arguments: Any) -> _T:
-        """Read in another thread. What was read while another file took the place of this one may be incomplete."""
-        generation = self._generation
-        try:
-            found = await asyncio.get_running_loop().run_in_executor(self._readers, read, *arguments)
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from None
-        if self._generation != generation:
-            raise LogUnavailable("the index is being built again")
-        return found
-
-    def _unreadable(self, error: sqlite3.Error) -> LogUnavailable:
-        """What to tell a reader; if the file itself is to blame, it is built again."""
-        _logger.warning("the index cannot be read", reason=str(error))
-        if _is_damage(error):
-            self.rebuild()
-        return LogUnavailable("the index cannot be read at the moment")
+            return await self._file.read(_find, site_id, ids)
+        return self._file.read_here(_find, site_id, ids)
 
     def rebuild(self) -> None:
         """Have the index made anew from the log, in the background."""
@@ -231,80 +201,6 @@ class Index:
             self._is_damaged = True
             self._follower.cancel()  # it may be waiting for events
             self._follower = asyncio.create_task(self._follow(), name="index")
-
-    def _open(self) -> int:
-        """Make the file ready; one that belongs to another log or is damaged is made anew."""
-        try:
-            return self._prepare()
-        except sqlite3.Error as error:
-            if not _is_damage(error):
-                raise
-            self._file = self._identity()
-            return self._build_anew()
-
-    def _build_anew(self) -> int:
-        """Begin with a new file, perhaps with the one that another worker has begun; returns what it has."""
-        _logger.warning("the index is damaged or gone and will be built again")
-        if self._identity() == self._file:
-            for suffix in ("", "-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        self._own.generation = -1
-        applied = self._prepare()
-        self._generation += 1  # from here on the readers open the new file
-        self._own.generation = self._generation
-        return applied
-
-    def _prepare(self) -> int:
-        connection = self._connection()
-        connection.executescript(_SCHEMA)
-        self._file = self._identity()
-        row = connection.execute("SELECT epoch, applied, latest FROM progress").fetchone()
-        if row is not None and row[0] == self._log.epoch:
-            applied: int = row[1]
-            self._latest = row[2]
-            return applied
-        connection.execute("DELETE FROM events")
-        connection.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, 0, 0)", (self._log.epoch,))
-        self._latest = 0
-        return 0
-
-    def _connection(self) -> sqlite3.Connection:
-        """This thread's own connection."""
-        connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
-        if connection is None or self._own.generation != self._generation:
-            if connection is not None:
-                self._connections.remove(connection)
-                connection.close()
-            self._own.connection = None
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
-            self._connections.append(connection)
-            self._own.connection = connection
-            self._own.generation = self._generation
-            connection.create_function("topic_class", 1, topic_class, deterministic=True)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")  # derived: what is lost is read again from the log
-            connection.execute("PRAGMA wal_autocheckpoint = 10000")  # fewer and larger: each one syncs the disk
-        return connection
-
-    def _identity(self) -> tuple[int, int]:
-        """Which file has our name."""
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return 0, 0
-        return status.st_dev, status.st_ino
-
-    def _page(self, query: Query) -> Page:
-        rows = self._connection().execute(*query.statement()).fetchall()
-        events = [Event(json.encode(), sequence, recorded) for sequence, recorded, json in rows[: query.limit]]
-        return Page(events, len(rows) > query.limit)
-
-    def _statuses(self) -> list[Event]:
-        rows = self._connection().execute(_STATUSES).fetchall()
-        return [Event(json.encode(), sequence, recorded) for sequence, recorded, json, *_ in rows]
-
-    def _find(self, site_id: str, ids: Sequence[str]) -> dict[str, int]:
-        return dict(self._connection().execute(_FIND, (_encode(ids).decode(), site_id)).fetchall())
 
     async def _follow(self) -> None:
         while True:
@@ -315,7 +211,7 @@ class Index:
             except LogUnavailable:
                 await asyncio.sleep(_RETRY)
             except sqlite3.Error as error:  # a full disk, most likely: it goes on when there is room again
-                self._is_damaged = self._is_damaged or _is_damage(error)
+                self._is_damaged = self._is_damaged or self._file.is_damage(error)
                 _logger.warning("the index cannot be written", reason=str(error))
                 await asyncio.sleep(_RETRY)
             except Exception:
@@ -326,8 +222,7 @@ class Index:
         self._note_completeness(-math.inf)
         self._pruned.clear()
         self.forgotten += 1
-        self.applied = 0
-        self.applied = await asyncio.get_running_loop().run_in_executor(self._writer, self._build_anew)
+        await self._file.begin_again()
         self._is_damaged = False
 
     async def _advance(self) -> None:
@@ -349,32 +244,19 @@ class Index:
         finally:
             self._is_idle = False
             self._note_completeness()
-        self._hurry.clear()
-        if not self._waiting:
-            with contextlib.suppress(TimeoutError):  # (wait_for can swallow the cancellation that stops us)
-                async with asyncio.timeout(_LINGER):
-                    await self._hurry.wait()
+        await self._file.linger(_LINGER)
 
     async def _apply(self, events: list[Event], applied: int) -> None:
         rows: list[Row] = []
-        latest = self._latest
+        _, latest = self._file.progress
         for event in events:
             latest = max(latest, event.recorded)
             row = _row(event, latest)
             if row is not None:
                 rows.append(row)
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writer, self._write, rows, applied, latest)
-        self.applied, self._latest = applied, latest
+        await self._file.apply((applied, latest), insert, _INSERTS, rows)
         if applied >= self._mark[0]:
             self._note_completeness(self._mark[1])
-        still = []
-        for sequence, waiting in self._waiting:
-            if sequence > applied:
-                still.append((sequence, waiting))
-            elif not waiting.done():
-                waiting.set_result(None)
-        self._waiting = still
 
     def _note_completeness(self, when: float | None = None) -> None:
         """Everything that the hub had at that time (now) is here; mark what it has now, to look for it later."""
@@ -382,54 +264,36 @@ class Index:
         self._complete_at = now if when is None else when
         self._mark = (self._hub.sequence, now)
 
-    def _write(self, rows: list[Row], applied: int, latest: int) -> None:
-        if self._identity() != self._file:
-            raise _FileGone("the file is gone")
-        connection = self._connection()
-        connection.execute("BEGIN")
-        try:
-            _insert(connection, rows)
-            connection.execute("UPDATE progress SET applied = ?, latest = ?", (applied, latest))
-            connection.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            raise
-
     async def _prune_regularly(self) -> None:
         """Forget what the log no longer keeps."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_PRUNE_EVERY)
             with contextlib.suppress(LogUnavailable, sqlite3.Error):
                 first = (await self._log.extent()).first
-                pruned = 1
-                while pruned:  # a portion at a time: what happens now gets its turn in between
-                    pruned = await loop.run_in_executor(self._writer, self._prune, first)
+                await self._file.tidy(self._prune, first)
                 for name, seconds in self._log.retention.shorter.items():
                     before = int((self._clock() - seconds) * 1000)
-                    while await loop.run_in_executor(self._writer, self._prune_class, name, before):
-                        pass
+                    await self._file.tidy(self._prune_class, name, before)
 
-    def _prune(self, first: int) -> int:
+    def _prune(self, connection: sqlite3.Connection, first: int) -> int:
         """Forget some of what stands before ``first``; returns how many there were."""
-        return self._forget(_PRUNE, (first, _PRUNED_AT_ONCE))
+        return self._forget(connection, _PRUNE, (first, _PRUNED_AT_ONCE))
 
-    def _forget(self, statement: str, parameters: tuple[Any, ...]) -> int:
-        count = self._connection().execute(statement, parameters).rowcount
+    def _forget(self, connection: sqlite3.Connection, statement: str, parameters: tuple[Any, ...]) -> int:
+        count = connection.execute(statement, parameters).rowcount
         self.forgotten += count
         return count
 
-    def _prune_class(self, name: str, before: int) -> bool:
+    def _prune_class(self, connection: sqlite3.Connection, name: str, before: int) -> bool:
         """Forget some of a class's events that were recorded before that; returns whether to go on.
 
         What was looked through is not looked through again: between two calls only what is new is too old.
         """
-        connection, begin = self._connection(), self._pruned.get(name, 0)
+        begin = self._pruned.get(name, 0)
         (upto,) = connection.execute(_LOOK_THROUGH, (begin, _PRUNED_AT_ONCE, before)).fetchone()
         if upto is None:
             return False
-        self._forget(_PRUNE_CLASS, (begin, upto, name))
+        self._forget(connection, _PRUNE_CLASS, (begin, upto, name))
         self._pruned[name] = upto
         return True
 
@@ -443,25 +307,19 @@ _PRUNE_CLASS = "DELETE FROM events WHERE sequence > ? AND sequence <= ? AND topi
 _PRUNE = "DELETE FROM events WHERE sequence < min(?, (SELECT min(sequence) FROM events) + ?)"
 
 
-class _FileGone(sqlite3.DatabaseError):
-    """Somebody deleted or replaced the file, which may be done at any time."""
+def _page(connection: sqlite3.Connection, query: Query) -> Page:
+    rows = connection.execute(*query.statement()).fetchall()
+    events = [Event(json.encode(), sequence, recorded) for sequence, recorded, json in rows[: query.limit]]
+    return Page(events, len(rows) > query.limit)
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file is to blame, rather than a full disk or the like: it is no index of ours, or no longer."""
-    if isinstance(error, _FileGone):
-        return True
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (_SQLITE_CORRUPT, _SQLITE_NOTADB) or str(error).startswith(("no such ", "table events has "))
+def _statuses(connection: sqlite3.Connection) -> list[Event]:
+    rows = connection.execute(_STATUSES).fetchall()
+    return [Event(json.encode(), sequence, recorded) for sequence, recorded, json, *_ in rows]
 
 
-def _insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
-    """Many rows with one statement: SQLite then works for a while without holding Python's interpreter lock."""
-    at = 0
-    for size, statement in _INSERTS.items():
-        while len(rows) - at >= size:
-            connection.execute(statement, [value for row in rows[at : at + size] for value in row])
-            at += size
+def _find(connection: sqlite3.Connection, site_id: str, ids: Sequence[str]) -> dict[str, int]:
+    return dict(connection.execute(_FIND, (_encode(ids).decode(), site_id)).fetchall())
 
 
 def _row(event: Event, created: int) -> Row | None:

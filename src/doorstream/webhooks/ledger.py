@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -20,6 +18,7 @@ import structlog
 
 from doorstream.directory.keys import unescape
 from doorstream.log import LogError, LogUnavailable, Record, Tail
+from doorstream.log.derived import DerivedFile, FileGone, Layout, insert
 from doorstream.webhooks import questions
 from doorstream.webhooks.questions import DueRow, Health
 from doorstream.webhooks.records import (
@@ -48,7 +47,6 @@ _PURGED_AFTER = 0.05
 _PRUNE_EVERY = 60.0
 _PRUNED_AT_ONCE = 10_000
 _PLACES = 1000  # records in one message of the stream, at most
-_SQLITE_CORRUPT, _SQLITE_NOTADB = 11, 26
 
 _ROWS = (256, 64, 8, 1)  # in one statement: SQLite then works for a while without Python's interpreter lock
 
@@ -61,7 +59,12 @@ _HEALTH = "INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?)"
 _DONE = "DELETE FROM dues WHERE webhook = ? AND delivery = ? AND number <= ?"
 _DUE_SUBJECTS = f"webhooks.{DUE}."
 _CURSOR = "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)"
-_TABLES = ("deliveries", "attempts", "dues", "cursors", "health")
+_LAYOUT = Layout(
+    name="ledger of webhooks",
+    schema=_SCHEMA,
+    tables=("deliveries", "attempts", "dues", "cursors", "health"),
+    damage=("no such ", "table "),
+)
 
 _T = TypeVar("_T")
 
@@ -74,28 +77,19 @@ class Ledger:
     """
 
     def __init__(self, path: Path, store: Store) -> None:
-        self._path = path
+        self._file = DerivedFile(path, _LAYOUT)
         self._store = store
-        self.applied = 0
         self._nothing_upto = 0
         self._on_due: Callable[[str], None] = lambda _: None
-        self._writer = ThreadPoolExecutor(1, "ledger-writer")
-        self._reader = ThreadPoolExecutor(1, "ledger-reader")
-        self._own = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._generation = 0
-        self._file = (0, 0)
         self._pending: list[Record] = []
         self._overrun = False
         self._arrived = asyncio.Event()
-        self._hurry = asyncio.Event()
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._tail: Tail | None = None
 
     async def start(self) -> None:
         """Open (or make) the file and begin to follow; raises sqlite3.Error for a file that cannot be made."""
-        self.applied = await asyncio.get_running_loop().run_in_executor(self._writer, self._open)
+        await self._file.open(self._store.epoch)
         self._tasks = [
             asyncio.create_task(self._follow(), name="ledger"),
             asyncio.create_task(self._prune_regularly(), name="ledger retention"),
@@ -107,14 +101,16 @@ class Ledger:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stop_tail()
-        self._writer.shutdown()
-        self._reader.shutdown()
-        for connection in self._connections:
-            connection.close()
+        self._file.close()
 
     def on_due(self, callback: Callable[[str], None]) -> None:
         """Have ``callback(webhook id)`` called when a delivery fell due and can be asked for."""
         self._on_due = callback
+
+    @property
+    def applied(self) -> int:
+        """The last sequence that is here."""
+        return self._file.applied
 
     async def current(self) -> None:
         """Wait until everything is here that was kept before this call; raises LogUnavailable after 10 s."""
@@ -143,30 +139,11 @@ class Ledger:
 
     async def reached(self, sequence: int) -> None:
         """Wait until ``applied`` is at least that sequence."""
-        if self.applied >= sequence:
-            return
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        item = (sequence, waiting)
-        self._waiting.append(item)
-        self._hurry.set()
-        try:
-            await waiting
-        finally:
-            if item in self._waiting:  # given up
-                self._waiting.remove(item)
+        await self._file.reached(sequence)
 
     async def ask(self, question: Callable[..., _T], *arguments: Any) -> _T:
         """Ask one of ``questions``; raises LogUnavailable."""
-        loop = asyncio.get_running_loop()
-        generation = self._generation
-        try:
-            found = await loop.run_in_executor(self._reader, self._asked, question, arguments)
-        except sqlite3.Error as error:
-            _logger.warning("the ledger of webhooks cannot be read", reason=str(error))
-            raise LogUnavailable("the ledger of webhooks cannot be read at the moment") from None
-        if generation != self._generation:
-            raise LogUnavailable("the ledger of webhooks is being built again")
-        return found
+        return await self._file.read(question, *arguments)
 
     async def cursor(self, webhook_id: str) -> Cursor | None:
         """How far a webhook had come."""
@@ -192,62 +169,6 @@ class Ledger:
         """The lines that are held up; true for those whose first event waits for its time."""
         return await self.ask(questions.lines, webhook_id)
 
-    def _asked(self, question: Callable[..., _T], arguments: Sequence[Any]) -> _T:
-        return question(self._connection(), *arguments)
-
-    # The file.
-
-    def _open(self) -> int:
-        try:
-            return self._prepare()
-        except sqlite3.Error as error:
-            if not _is_damage(error):
-                raise
-            return self._build_anew()
-
-    def _build_anew(self) -> int:
-        _logger.warning("the ledger of webhooks is damaged or gone and will be built again")
-        for suffix in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        self._generation += 1
-        return self._prepare()
-
-    def _prepare(self) -> int:
-        connection = self._connection()
-        connection.executescript(_SCHEMA)
-        self._file = self._identity()
-        row = connection.execute("SELECT epoch, applied FROM progress").fetchone()
-        if row is not None and row[0] == self._store.epoch:
-            applied: int = row[1]
-            return applied
-        for table in _TABLES:
-            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
-        connection.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, 0)", (self._store.epoch,))
-        return 0
-
-    def _connection(self) -> sqlite3.Connection:
-        """This thread's own connection."""
-        connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
-        if connection is None or self._own.generation != self._generation:
-            if connection is not None:
-                self._connections.remove(connection)
-                connection.close()
-            self._own.connection = None
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
-            self._connections.append(connection)
-            self._own.connection = connection
-            self._own.generation = self._generation
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")  # derived: what is lost is read again from the stream
-        return connection
-
-    def _identity(self) -> tuple[int, int]:
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return 0, 0
-        return status.st_dev, status.st_ino
-
     # Following the stream.
 
     async def _follow(self) -> None:
@@ -264,17 +185,17 @@ class Ledger:
 
     async def _recover(self, error: Exception) -> None:
         await self._stop_tail()
-        if isinstance(error, sqlite3.Error) and _is_damage(error):
+        if isinstance(error, sqlite3.Error) and self._file.is_damage(error):
             self._nothing_upto = 0
             with contextlib.suppress(sqlite3.Error):
-                self.applied = await asyncio.get_running_loop().run_in_executor(self._writer, self._build_anew)
+                await self._file.begin_again()
         await asyncio.sleep(_RETRY)
 
     async def _catch_up(self) -> None:
         """Read what the stream has, a portion at a time; then follow it."""
         extent = await self._store.extent()
         if self.applied > extent.last:  # of a stream that was put back to an earlier state
-            raise _FileGone("the ledger is ahead of its stream")
+            raise FileGone("the ledger is ahead of its stream")
         while self.applied < extent.last:
             records = await self._store.stream.reader.read(self.applied, SUBJECTS, _BATCH)
             await self._apply(records, records[-1].sequence if records else extent.last)
@@ -294,87 +215,38 @@ class Ledger:
             self._overrun = True  # what is missing is read again
         self._arrived.set()
         if record.subject.startswith(_DUE_SUBJECTS):  # somebody is to be told of it soon
-            self._hurry.set()
+            self._file.hurry.set()
 
     async def _apply_live(self) -> None:
-        while not self._overrun:
+        while self._pending or not self._overrun:
             if not self._pending:
                 self._arrived.clear()
-                self._hurry.clear()
                 await self._arrived.wait()
-                if not self._waiting:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(_LINGER):
-                            await self._hurry.wait()
-            records, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
-            await self._apply(records, records[-1].sequence)
-        while self._pending:
+                await self._file.linger(_LINGER)
             records, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
             await self._apply(records, records[-1].sequence)
         await self._stop_tail()
 
     async def _apply(self, records: list[Record], applied: int) -> None:
-        loop = asyncio.get_running_loop()
-        due = await loop.run_in_executor(self._writer, self._write, records, applied)
-        self.applied = applied
-        still = []
-        for sequence, waiting in self._waiting:
-            if sequence > applied:
-                still.append((sequence, waiting))
-            elif not waiting.done():
-                waiting.set_result(None)
-        self._waiting = still
-        for webhook_id in due:
+        for webhook_id in await self._file.apply((applied,), _apply, records):
             self._on_due(webhook_id)
-
-    def _write(self, records: list[Record], applied: int) -> set[str]:
-        """Apply some records in one transaction; returns the webhooks that have something due."""
-        if self._identity() != self._file:
-            raise _FileGone("the file is gone")
-        connection = self._connection()
-        connection.execute("BEGIN")
-        try:
-            due = _apply(connection, records)
-            connection.execute("UPDATE progress SET applied = ?", (applied,))
-            connection.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            raise
-        return due
 
     # Forgetting.
 
     async def forget(self, webhook_id: str) -> None:
         """Let go of what waits of a webhook that is gone."""
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._forget, webhook_id)
-
-    def _forget(self, webhook_id: str) -> None:
-        connection = self._connection()
-        for table in ("dues", "cursors", "health"):
-            connection.execute(f"DELETE FROM {table} WHERE webhook = ?", (webhook_id,))  # noqa: S608 - as above
-        connection.execute("DELETE FROM deliveries WHERE webhook = ? AND state IN ('waiting', 'held')", (webhook_id,))
+        await self._file.tidy(_forget, webhook_id)
 
     async def _prune_regularly(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_PRUNE_EVERY)
             with contextlib.suppress(LogError, sqlite3.Error):
-                first = await self._first_attempt()
-                pruned = 1
-                while pruned:  # a portion at a time: what happens now gets its turn in between
-                    pruned = await loop.run_in_executor(self._writer, self._prune, first)
+                await self._file.tidy(_prune, await self._first_attempt())
 
     async def _first_attempt(self) -> int:
         """The first attempt that the stream still holds. Cursors and retries that wait stand before it for long."""
         found = await self._store.stream.reader.read(0, f"webhooks.{ATTEMPT}.*", 1)
         return found[0].sequence if found else (await self._store.extent()).last + 1
-
-    def _prune(self, first: int) -> int:
-        """Forget some of what the stream no longer holds; returns how much."""
-        connection = self._connection()
-        count = connection.execute(_PRUNE_ATTEMPTS, (first * _PLACES, _PRUNED_AT_ONCE * _PLACES)).rowcount
-        return count + connection.execute(_PRUNE_DELIVERIES, (first * _PLACES, _PRUNED_AT_ONCE)).rowcount
 
 
 _PRUNE_ATTEMPTS = "DELETE FROM attempts WHERE place < min(?, (SELECT min(place) FROM attempts) + ?)"
@@ -384,6 +256,18 @@ WHERE (webhook, delivery) IN (
     SELECT webhook, delivery FROM deliveries WHERE last < ? AND state IN ('delivered', 'dead') LIMIT ?
 )
 """
+
+
+def _prune(connection: sqlite3.Connection, first: int) -> int:
+    """Forget some of what the stream no longer holds; returns how much."""
+    count = connection.execute(_PRUNE_ATTEMPTS, (first * _PLACES, _PRUNED_AT_ONCE * _PLACES)).rowcount
+    return count + connection.execute(_PRUNE_DELIVERIES, (first * _PLACES, _PRUNED_AT_ONCE)).rowcount
+
+
+def _forget(connection: sqlite3.Connection, webhook_id: str) -> None:
+    for table in ("dues", "cursors", "health"):
+        connection.execute(f"DELETE FROM {table} WHERE webhook = ?", (webhook_id,))  # noqa: S608 - names of our own
+    connection.execute("DELETE FROM deliveries WHERE webhook = ? AND state IN ('waiting', 'held')", (webhook_id,))
 
 
 def _apply(connection: sqlite3.Connection, records: list[Record]) -> set[str]:
@@ -476,16 +360,8 @@ def _keep_rows(connection: sqlite3.Connection, messages: list[_Attempts]) -> Non
                         each.next,
                     )
                 )
-    _insert(connection, _DELIVERIES, deliveries)
-    _insert(connection, _ATTEMPTS, made)
-
-
-def _insert(connection: sqlite3.Connection, statements: dict[int, str], rows: list[tuple[Any, ...]]) -> None:
-    at = 0
-    for size, statement in statements.items():
-        while len(rows) - at >= size:
-            connection.execute(statement, [value for row in rows[at : at + size] for value in row])
-            at += size
+    insert(connection, _DELIVERIES, deliveries)
+    insert(connection, _ATTEMPTS, made)
 
 
 def _follow_up(connection: sqlite3.Connection, webhook_id: str, attempts: Sequence[Attempt]) -> None:
@@ -509,15 +385,3 @@ def _follow_up(connection: sqlite3.Connection, webhook_id: str, attempts: Sequen
             failures, since, last = failures + 1, since if since is not None else attempt.at, attempt.at
     if before is None or (failures, since, last) != tuple(before):
         connection.execute(_HEALTH, (webhook_id, failures, since, last))
-
-
-class _FileGone(sqlite3.DatabaseError):
-    """Somebody deleted or replaced the file, which may be done at any time."""
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file is to blame, rather than a full disk or the like: it is no ledger of ours, or no longer."""
-    if isinstance(error, _FileGone):
-        return True
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (_SQLITE_CORRUPT, _SQLITE_NOTADB) or str(error).startswith(("no such ", "table "))

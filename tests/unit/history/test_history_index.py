@@ -5,6 +5,7 @@ import random
 import sqlite3
 import threading
 import time
+from operator import attrgetter
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,6 +14,7 @@ from doorstream.events import Retention
 from doorstream.history import Query
 from doorstream.history import index as module
 from doorstream.log import EventLog, LogUnavailable, Message
+from doorstream.log.derived import DerivedFile
 from doorstream.testing import OTHER_SITE, SITE, make_event, until
 from doorstream.testing.live import Site
 
@@ -228,16 +230,16 @@ async def test_a_full_disk_is_waited_for(open_index, site, path):
     loop = asyncio.get_running_loop()
 
     def limit(pages):
-        index._connection().execute(f"PRAGMA max_page_count = {pages}")
+        index._file._connection().execute(f"PRAGMA max_page_count = {pages}")
 
-    await loop.run_in_executor(index._writer, limit, 1)
+    await loop.run_in_executor(index._file._writer, limit, 1)
     with capture_logs() as logs:
         await site.happen(2000)
         await until(lambda: any("cannot be written" in entry["event"] for entry in logs))
         assert index.applied < 2010
         assert index.lag() > 0
         assert len((await index.query(Query(site_id=SITE))).events) == 10, "it can be read meanwhile"
-        await loop.run_in_executor(index._writer, limit, 1_000_000)
+        await loop.run_in_executor(index._file._writer, limit, 1_000_000)
         await check(index, site, path)
     assert not any("built again" in entry["event"] for entry in logs), "a full disk is no damage"
 
@@ -252,7 +254,7 @@ async def test_a_full_disk_at_the_start_is_no_reason_to_delete_anything(open_ind
     def full(_self):
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(module.Index, "_prepare", full)
+    monkeypatch.setattr(DerivedFile, "_prepare", full)
     with pytest.raises(sqlite3.OperationalError):
         await open_index()
     assert in_file(path) == content
@@ -315,7 +317,7 @@ async def test_being_current_is_given_up_in_time(open_index, site, monkeypatch):
     await site.store(5)
     with pytest.raises(LogUnavailable):
         await index.current()
-    assert index._waiting == [], "who gives up is forgotten"
+    assert not index._file._waiting, "who gives up is forgotten"
 
 
 async def test_who_waits_is_not_kept_waiting_for_others(open_index, site, monkeypatch):
@@ -349,20 +351,20 @@ async def test_ids_are_looked_up_and_not_searched_for(open_index):
     index = await open_index()
     for count in (1, 2, 16, 100, 1000):
         ids = [f"{n}" for n in range(count)]
-        plan = index._connection().execute(f"EXPLAIN QUERY PLAN {module._FIND}", (str(ids), SITE)).fetchall()
+        plan = index._file._connection().execute(f"EXPLAIN QUERY PLAN {module._FIND}", (str(ids), SITE)).fetchall()
         assert "SEARCH events USING INDEX events_by_id (id=?)" in [row[3] for row in plan]
 
 
 async def test_long_work_is_not_done_on_the_event_loop(open_index, site, monkeypatch):
     threads = set()
-    for name in ("_page", "_find", "_write", "_prune", "_statuses"):
-        original = getattr(module.Index, name)
+    for name in ("_page", "_find", "insert", "Index._prune", "_statuses"):
+        original = attrgetter(name)(module)
 
-        def noted(self, *arguments, original=original):
+        def noted(*arguments, original=original):
             threads.add(threading.current_thread())
-            return original(self, *arguments)
+            return original(*arguments)
 
-        monkeypatch.setattr(module.Index, name, noted)
+        monkeypatch.setattr(f"{module.__name__}.{name}", noted)
     monkeypatch.setattr(module, "_PRUNE_EVERY", 0.01)
     index = await open_index()
     await site.happen(200)
@@ -404,7 +406,7 @@ async def test_what_is_kept_shorter_is_forgotten_earlier(open_index, site, path,
 
     def prune(before):
         portions = 0
-        while index._prune_class("door", before):
+        while index._prune_class(index._file._connection(), "door", before):
             portions += 1
         return portions
 
@@ -430,7 +432,7 @@ async def test_how_old_an_event_can_be_that_is_not_here_yet(open_index, site, mo
     assert index.lag() < 0.1, "quiet before"
     await index.current()
 
-    write = index._write
+    write = module.insert
     is_stuck = True
 
     def stuck(*arguments):
@@ -438,7 +440,7 @@ async def test_how_old_an_event_can_be_that_is_not_here_yet(open_index, site, mo
             raise sqlite3.OperationalError("database or disk is full")
         write(*arguments)
 
-    monkeypatch.setattr(index, "_write", stuck)
+    monkeypatch.setattr(module, "insert", stuck)
     await site.happen(5)
     await until(lambda: index.lag() > 0.3, 5)
     is_stuck = False
@@ -477,7 +479,7 @@ async def test_nobody_sees_an_index_that_is_half_built_again(open_index, site, p
     index = await open_index()
     await site.happen(100)
     await index.current()
-    build, has_begun, may_end = module.Index._build_anew, threading.Event(), threading.Event()
+    build, has_begun, may_end = DerivedFile._begin_again, threading.Event(), threading.Event()
 
     def build_slowly(self):
         applied = build(self)
@@ -485,8 +487,8 @@ async def test_nobody_sees_an_index_that_is_half_built_again(open_index, site, p
         may_end.wait(10)
         return applied
 
-    monkeypatch.setattr(module.Index, "_build_anew", build_slowly)
-    busy = [asyncio.get_running_loop().run_in_executor(index._readers, may_end.wait) for _ in range(2)]
+    monkeypatch.setattr(DerivedFile, "_begin_again", build_slowly)
+    busy = [asyncio.get_running_loop().run_in_executor(index._file._readers, may_end.wait) for _ in range(2)]
     early = asyncio.create_task(index.query(Query(site_id=SITE)))
     path.unlink()
     await site.happen(1)
@@ -504,31 +506,32 @@ async def test_nobody_sees_an_index_that_is_half_built_again(open_index, site, p
 async def test_how_old_it_can_be_while_it_never_rests(open_index, site, monkeypatch):
     """Under load there is always something that is not here yet; that it is not old must be noticed all the same."""
     index = await open_index()
-    write = index._write
+    write = module.insert
 
     def slowly(*arguments):
         write(*arguments)
         time.sleep(0.01)
 
-    monkeypatch.setattr(index, "_write", slowly)
+    monkeypatch.setattr(module, "insert", slowly)
     await site.store(1000)
     began = asyncio.get_running_loop().time()
     while asyncio.get_running_loop().time() - began < 1:
         site.publish(2)
         await asyncio.sleep(0.004)
+    site.publish(2)
     assert index.applied < site.hub.sequence
     assert index.lag() < 0.6
 
 
 async def test_half_a_write_is_taken_back(open_index, site, path, monkeypatch):
-    insert, failures = module._insert, iter([True, True])
+    insert, failures = module.insert, iter([True, True])
 
-    def insert_and_fail(connection, rows):
-        insert(connection, rows)
+    def insert_and_fail(*arguments):
+        insert(*arguments)
         if next(failures, False):
             raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(module, "_insert", insert_and_fail)
+    monkeypatch.setattr(module, "insert", insert_and_fail)
     index = await open_index()
     await site.happen(10)
     await check(index, site, path)

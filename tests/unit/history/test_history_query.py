@@ -207,5 +207,5 @@ async def test_texts_are_only_texts(kept, text):
 async def test_the_common_queries_read_only_what_they_give(open_index, query, plan):
     index = await open_index()
     sql, parameters = query.statement()
-    [step] = index._connection().execute(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()
+    [step] = index._file._connection().execute(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()
     assert step[3].endswith(f"USING INDEX {plan}")

@@ -436,7 +436,7 @@ async def test_an_index_that_cannot_be_read_is_an_unknown_outcome(intake, monkey
     def fail(*_):
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(index_module.Index, "_find", fail)
+    monkeypatch.setattr(index_module, "_find", fail)
     with pytest.raises(LogUnavailable):
         await intake.ingest.put(SITE, NAMES, encoded(event("a")))
     with pytest.raises(LogUnavailable):
