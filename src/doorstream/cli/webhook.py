@@ -16,6 +16,8 @@ from doorstream.cli.remote import Remote, Server
 _DEFAULT = Server()
 _At = Annotated[Server, Parameter(name="*")]
 _Several = Annotated[list[str] | None, Parameter(negative="")]
+# Without this a hyphen alone would be taken for an option.
+_SeveralOrInput = Annotated[list[str] | None, Parameter(negative="", allow_leading_hyphen=True)]
 _Site = Annotated[str | None, Parameter(help="The site's id or name; not needed when there is only one.")]
 _PAGE = 1000
 
@@ -33,10 +35,11 @@ async def add(  # noqa: PLR0913 - one parameter for each option
     form: Literal["native", "cloudevents", "cloudevents-binary", "parakey", "pdk"] = "native",
     topic: _Several = None,
     device: _Several = None,
-    header: _Several = None,
-    signing: _Several = None,
+    header: _SeveralOrInput = None,
+    signing: _SeveralOrInput = None,
     ordered: Annotated[bool, Parameter(negative="")] = False,
     rate: float | None = None,
+    handshake: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Create a webhook; its signing secret is shown once.
 
@@ -58,16 +61,23 @@ async def add(  # noqa: PLR0913 - one parameter for each option
         A header to send along, as "Name: value"; - reads such lines from the standard input, so that a secret is in no
         list of processes. May be repeated.
     signing:
-        v1, v1a, a secret of your own, or none. May be repeated; by default as is usual for the form.
+        v1, v1a, a secret of your own, or none; - reads such words from the standard input. May be repeated; by default
+        as is usual for the form.
     ordered:
         Keep the events of a door in strict order: behind one that fails the others of that door wait.
     rate:
         Deliveries per second at most.
+    handshake:
+        Ask the receiver first, by an OPTIONS request of CloudEvents' web hooks; without its agreement nothing is made.
     """
+    if "-" in (header or []) and "-" in (signing or []):
+        raise CommandError("only one of --header and --signing can be read from the standard input", status=2)
     body: dict[str, Any] = {"url": target, "name": name, "form": form, "ordered": ordered, "rate": rate}
     body |= {"topics": topic or ["*"], "devices": device or [], "headers": _headers(header or [])}
+    body |= {"handshake": handshake}
     if signing is not None:
-        body["signing"] = [] if signing == ["none"] else signing
+        words = _signing(signing)
+        body["signing"] = [] if words == ["none"] else words
     async with server.open() as remote:
         site_id = await remote.only_site(site)
         created = await remote.call("POST", f"/api/sites/{site_id}/webhooks", json=body)
@@ -211,13 +221,24 @@ async def _path(remote: Remote, site: str | None, webhook_id: str) -> str:
 
 def _headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    given = [each for text in lines for each in (sys.stdin.read().splitlines() if text == "-" else [text])]
-    for line in given:
+    for line in _given(lines):
         name, colon, value = line.partition(":")
         if not colon:
             raise CommandError('a header looks like "Authorization: Basic …"', status=2)
         headers[name.strip()] = value.strip()
     return headers
+
+
+def _signing(words: list[str]) -> list[str]:
+    given = [word.strip() for word in _given(words) if word.strip()]
+    if not given:  # an empty list would mean no signature at all
+        raise CommandError("the standard input holds no secret", status=2)
+    return given
+
+
+def _given(arguments: list[str]) -> list[str]:
+    """Arguments, with the lines of the standard input in place of a dash."""
+    return [each for text in arguments for each in (sys.stdin.read().splitlines() if text == "-" else [text])]
 
 
 def _print_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:

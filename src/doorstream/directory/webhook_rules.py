@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from doorstream.directory.errors import InvalidEntity
@@ -11,9 +11,6 @@ from doorstream.events.draft import parse_time
 from doorstream.events.entities import Webhook
 from doorstream.events.errors import InvalidEvent
 from doorstream.events.topics import CATALOGUE, topic_named
-
-if TYPE_CHECKING:
-    from doorstream.directory.mirror import Mirror
 
 FORMS = ("native", "cloudevents", "cloudevents-binary", "parakey", "pdk")
 """The payload forms."""
@@ -53,12 +50,19 @@ _OURS = frozenset(
 )
 
 
-def check_webhook(webhook: Webhook, mirror: Mirror) -> None:
+class Sites(Protocol):
+    """What knows which sites there are."""
+
+    def site(self, site_id: str) -> object | None:
+        """The site, or None."""
+
+
+def check_webhook(webhook: Webhook, sites: Sites) -> None:
     """Judge a webhook; raises InvalidEntity."""
     _check_url(webhook.url)
     if webhook.form not in FORMS:
         raise InvalidEntity("form", f"one of {', '.join(FORMS)}")
-    _check_filters(webhook, mirror)
+    _check_filters(webhook, sites)
     _check_headers(webhook.headers)
     _check_pace(webhook)
     if webhook.secrecy_level not in _SECRECY_LEVELS:
@@ -84,7 +88,7 @@ def _check_url(url: str) -> None:
         raise InvalidEntity("url", "no fragment: it is not sent")
 
 
-def _check_filters(webhook: Webhook, mirror: Mirror) -> None:
+def _check_filters(webhook: Webhook, sites: Sites) -> None:
     if not webhook.topics:
         raise InvalidEntity("topics", "at least one: names, patterns such as device.request.*, or *")
     for field in ("topics", "sites", "devices", "cloud_nodes"):
@@ -94,7 +98,7 @@ def _check_filters(webhook: Webhook, mirror: Mirror) -> None:
         if topic != "*" and not (_is_known_pattern(topic) if topic.endswith(".*") else _is_topic(topic)):
             raise InvalidEntity(f"topics[{at}]", "a topic of the catalogue or x.<name>, a pattern with .*, or *")
     for at, site_id in enumerate(webhook.sites):
-        if mirror.site(site_id) is None:
+        if sites.site(site_id) is None:
             raise InvalidEntity(f"sites[{at}]", f"there is no site {site_id}")
 
 

@@ -296,7 +296,8 @@ class WebhookFields:
     ``cloud_nodes`` are ids, empty for all. Events that were recorded more than ``ignore_older_than`` after they
     occurred are left out. ``retry`` are the waits between attempts (None: those of the form); ``rate`` is in deliveries
     per second. With ``ordered`` an event of a door waits until those before it are delivered or given up.
-    ``secrecy_level`` is PDK's (vendor-apis.md 1.3). ``expires`` is an RFC 3339 time.
+    ``secrecy_level`` is PDK's (vendor-apis.md 1.3). ``expires`` is an RFC 3339 time. With ``handshake`` the receiver is
+    asked for its agreement before a new address, or a higher rate, is kept (CloudEvents' HTTP Web Hooks, section 4).
     """
 
     name: str
@@ -316,6 +317,7 @@ class WebhookFields:
     secrecy_level: int = 0
     expires: str | None = None
     enabled: bool = True
+    handshake: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from yarl import URL
+
 from doorstream import __version__
 from doorstream.dialects.parakey.messages import event_log_json
 from doorstream.dialects.pdk.webhooks import HIDES_NAMES, webhook_form
@@ -20,6 +22,7 @@ from doorstream.webhooks.guard import Policy
 if TYPE_CHECKING:
     from doorstream.live import Hub
     from doorstream.server.services import Services
+    from doorstream.server.settings import Settings
 
 _PARAKEY_HEADERS = {"User-Agent": f"Parakey-WebhookWorker/{__version__}"}
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -49,6 +52,11 @@ def policy(allowed: tuple[str, ...], *, require_https: bool, is_demo: bool) -> P
         raise StartError(f"webhook_allow: {error}") from None
 
 
+def origin(settings: Settings) -> str:
+    """The host name of the address that clients use: who we are to receivers that are asked for their agreement."""
+    return (URL(settings.public_url).raw_host if settings.public_url else None) or settings.host
+
+
 @contextlib.asynccontextmanager
 async def open_webhooks(services: Services, hub: Hub) -> AsyncIterator[Service]:
     """The webhooks of an opened worker; ``hub`` has every event at once and once. Raises StartError or LogError."""
@@ -70,6 +78,7 @@ async def open_webhooks(services: Services, hub: Hub) -> AsyncIterator[Service]:
         clock=services.clock,
         ledger_age=settings.webhook_ledger_age,
         proxy=settings.webhook_proxy,
+        origin=origin(settings),
     )
     async with contextlib.AsyncExitStack() as exits:
         try:

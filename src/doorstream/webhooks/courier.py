@@ -14,8 +14,8 @@ import asyncio
 import contextlib
 import functools
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Literal, Protocol
 
 import structlog
 from msgspec import structs
@@ -25,6 +25,7 @@ from doorstream.events.entities import Webhook
 from doorstream.live import Alarm, Alarms, Framing, Hub, Subscription, unframed
 from doorstream.log import EventLog, LogUnavailable, PositionGone
 from doorstream.webhooks.breaker import Breaker, Change
+from doorstream.webhooks.counts import Counts
 from doorstream.webhooks.ledger import Ledger
 from doorstream.webhooks.matching import device_of, filter_of, interest_of, line_of
 from doorstream.webhooks.order import Lines
@@ -65,6 +66,9 @@ _LOW = ROOM // 2
 _DUES = 64
 _RETRY = 1.0
 
+Send = Callable[[Webhook, Event, Due], Awaitable[Outcome | None]]
+"""Makes one attempt; None where the webhook's form has nothing to say of such an event. Raises Unwritable."""
+
 
 class Desk(Protocol):
     """What couriers share. ``clock`` gives unix seconds, ``chance`` numbers from 0 to 1."""
@@ -75,6 +79,8 @@ class Desk(Protocol):
     ledger: Ledger
     alarms: Alarms
     post: Post
+    send: Send
+    counts: Counts
     clock: Callable[[], float]
     chance: Callable[[], float]
 
@@ -218,6 +224,18 @@ class Courier:
     def due_floor(self) -> int:
         """Everything that fell due before this place in the stream is attempted, as far as is known here."""
         return self._due_mark if not self._dues and not self._has_dues and not self._is_loading else 0
+
+    @property
+    def state(self) -> Literal["enabled", "slowed", "paused"]:
+        """How it is doing; see ``engine.STATES``."""
+        if self._breaker.open:
+            return "slowed"
+        return "paused" if self._paused_until > self._desk.clock() else "enabled"
+
+    @property
+    def behind(self) -> int:
+        """How many events were handed out that it has not looked at yet."""
+        return max(self._desk.hub.sequence - self._place().sequence, 0)
 
     def _place(self) -> Position:
         """Everything up to here was judged."""
@@ -455,7 +473,9 @@ class Courier:
             if outcome is None:
                 self._done(ended, verdict.state)
                 self._made_room()
-            elif verdict.next is None:
+                continue
+            self._desk.counts.note(outcome, verdict)
+            if verdict.next is None:
                 self._record(ended, outcome, verdict)
             else:
                 _run(self._attempts, self._record_with_retry(ended, outcome, verdict), self._ended)
@@ -466,7 +486,7 @@ class Courier:
         if event is None:
             return Outcome(None, EVENT_GONE, 0.0), Verdict(State.DEAD, spared=True)
         try:
-            outcome = await self._desk.post.send(self._desk.latest(self.webhook), event, job.due)
+            outcome = await self._desk.send(self._desk.latest(self.webhook), event, job.due)
         except Unwritable as error:
             return Outcome(None, str(error), 0.0), Verdict(State.DEAD, spared=True)
         if outcome is None:  # what stands in the ledger needs an end there

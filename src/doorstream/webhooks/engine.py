@@ -17,7 +17,8 @@ from doorstream.events.entities import Entity, Webhook
 from doorstream.ingest import Ingest
 from doorstream.live import Alarms, Hub
 from doorstream.log import EventLog, LogError, Message
-from doorstream.webhooks.courier import Courier
+from doorstream.webhooks.counts import Counts, Unfinished, unfinished
+from doorstream.webhooks.courier import Courier, Send
 from doorstream.webhooks.ledger import Ledger
 from doorstream.webhooks.matching import unpack
 from doorstream.webhooks.post import Post
@@ -29,13 +30,19 @@ _logger = structlog.get_logger(__name__)
 CURSORS_EVERY = 2.0
 """Seconds between two times that positions are kept. What was finished since is known by the ledger."""
 
+STATES = ("enabled", "slowed", "paused", "disabled", "expired")
+"""How a webhook can be doing: ``slowed`` by its failures, ``paused`` for as long as its receiver asked for."""
+
 _ALL_CURSORS_EVERY = 150  # rounds, for webhooks to which nothing happened
 _TIDY_EVERY = 30  # rounds
 _RETRY = 1.0
 
 
 class Engine:
-    """Brings events to webhooks. ``clock`` gives unix seconds, ``chance`` numbers from 0 to 1."""
+    """Brings events to webhooks. ``clock`` gives unix seconds, ``chance`` numbers from 0 to 1.
+
+    ``send`` makes the attempts; whoever wants to see each of them may put something of the same kind around it.
+    """
 
     def __init__(  # noqa: PLR0913 - what couriers share, each by its name
         self,
@@ -57,6 +64,8 @@ class Engine:
         self.ledger = ledger
         self.alarms = alarms
         self.post = post
+        self.send: Send = post.send
+        self.counts = Counts()
         self.clock = clock
         self.chance = chance
         self.couriers: dict[str, Courier] = {}
@@ -65,6 +74,7 @@ class Engine:
         self._locks: dict[str, asyncio.Lock] = {}
         self._kept: dict[str, Cursor] = {}
         self._tidied: dict[str, int] = {}
+        self._unknown: set[str] = set()
         self._unpacked: tuple[bytes, list[Event]] = (b"", [])
         self._tasks: set[asyncio.Task[None]] = set()
         self._rounds = 0
@@ -105,6 +115,25 @@ class Engine:
                 courier.has_moved = True
             raise
         self._kept.update(kept)
+
+    # What can be seen from outside.
+
+    def state(self, webhook: Webhook) -> str:
+        """How it is doing: one of STATES."""
+        if not webhook.enabled:
+            return "disabled"
+        if not is_on(webhook, self.clock()):
+            return "expired"
+        courier = self.couriers.get(webhook.id)
+        return courier.state if courier is not None else "enabled"
+
+    def behind(self) -> int:
+        """How many events the webhook that is furthest behind has not looked at yet."""
+        return max((courier.behind for courier in self.couriers.values()), default=0)
+
+    async def unfinished(self) -> Unfinished:
+        """The deliveries of all webhooks that wait or were given up; raises LogUnavailable."""
+        return await self.ledger.ask(unfinished)
 
     # What couriers share.
 
@@ -222,6 +251,21 @@ class Engine:
             await self.ledger.current()
             await self.ledger.forget(webhook_id)
 
+    async def forget_deleted(self) -> None:
+        """Let go of what was left by webhooks that were deleted while nobody delivered, if NATS can be asked.
+
+        What is unknown twice in a row is gone: one that was just made by another process may not have come here yet.
+        """
+        try:
+            unknown = await self.store.webhooks()
+        except LogError:
+            return
+        unknown -= {webhook.id for webhook in self._directory.webhooks}
+        for webhook_id in unknown & self._unknown:
+            async with self._locks.setdefault(webhook_id, asyncio.Lock()):
+                await self._forget(webhook_id)
+        self._unknown = unknown
+
     async def _keep_regularly(self) -> None:
         while True:
             await asyncio.sleep(CURSORS_EVERY)
@@ -230,6 +274,7 @@ class Engine:
                 await self.keep_cursors(everybody=self._rounds % _ALL_CURSORS_EVERY == 0)
                 if self._rounds % _TIDY_EVERY == 0:
                     await self._tidy()
+                    self._spawn(self.forget_deleted())  # if it fails, positions are kept all the same
 
     async def _tidy(self) -> None:
         """Let go of what fell due and was attempted."""

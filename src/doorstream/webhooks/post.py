@@ -14,6 +14,7 @@ from doorstream.log import Connection
 from doorstream.log.reader import Reader
 from doorstream.webhooks import signing
 from doorstream.webhooks.forms import Form, Payload
+from doorstream.webhooks.handshake import REQUEST_ORIGIN
 from doorstream.webhooks.records import Due
 from doorstream.webhooks.sender import Outcome, Request, Sender
 
@@ -23,7 +24,14 @@ REPLAY_HEADER = "doorstream-replay"
 PDK_VERSION = "pdk"
 _REMEMBERED = 512
 PDK_SIGNATURE = "X-PDK-SIGNATURE"
-_OURS = (signing.ID_HEADER, signing.TIMESTAMP_HEADER, signing.SIGNATURE_HEADER, PDK_SIGNATURE, REPLAY_HEADER)
+_OURS = (
+    signing.ID_HEADER,
+    signing.TIMESTAMP_HEADER,
+    signing.SIGNATURE_HEADER,
+    PDK_SIGNATURE,
+    REPLAY_HEADER,
+    REQUEST_ORIGIN,
+)
 
 _logger = structlog.get_logger(__name__)
 
@@ -33,17 +41,23 @@ class Unwritable(Exception):
 
 
 class Post:
-    """Writes requests and has them sent. ``forms`` are by name; ``clock`` gives unix seconds."""
+    """Writes requests and has them sent.
 
-    def __init__(
+    ``forms`` are by name; ``clock`` gives unix seconds; ``origin`` is who we are to receivers that were asked.
+    """
+
+    def __init__(  # noqa: PLR0913 - each once
         self,
         sender: Sender,
         forms: Mapping[str, Form],
         site: Callable[[str], SiteView | None],
         connection: Connection,
         clock: Callable[[], float],
+        *,
+        origin: str,
     ) -> None:
         self._sender = sender
+        self._origin = origin
         self._forms = forms
         self._site = site
         self._reader = Reader(connection, "EVENTS")
@@ -100,6 +114,8 @@ class Post:
             if each.version == PDK_VERSION:
                 headers[PDK_SIGNATURE] = signing.pdk_signature(each.value, payload.body)
                 break
+        if webhook.handshake:
+            headers[REQUEST_ORIGIN] = self._origin
         if replay is not None:
             headers[REPLAY_HEADER] = replay
         return Request(webhook.url, headers, payload.body, webhook.verify_tls)

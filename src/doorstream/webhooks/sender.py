@@ -1,4 +1,4 @@
-"""One attempt to deliver: a POST that goes only where the guard allows and always ends in time.
+"""One attempt to deliver: a request that goes only where the guard allows and always ends in time.
 
 What cannot be set from outside: redirects are not followed, nothing is taken from the environment, cookies are not
 kept, answers are not decompressed, and of an answer's body 64 KB are read at most and 1 KB is kept (S4, S5).
@@ -81,12 +81,17 @@ _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A delivery ready to be sent; ``headers`` hold everything but what belongs to the connection."""
+    """A delivery ready to be sent; ``headers`` hold everything but what belongs to the connection.
+
+    Any other ``method`` than POST is sent without a body. ``wanted`` are the headers that matter in the answer.
+    """
 
     url: str
     headers: Mapping[str, str]
     body: bytes
     verify_tls: bool = True
+    method: str = "POST"
+    wanted: tuple[str, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -95,7 +100,8 @@ class Outcome(msgspec.Struct, frozen=True):
     ``status`` is what was answered, or None. ``error`` is a word of ERRORS, or None where the status tells all: an
     answer in full, or one whose body was too long to be read to its end. ``duration`` is in seconds, without the time
     spent waiting for a turn. ``answer`` are the first 1,024 bytes of the body. ``retry_after`` is what the endpoint
-    asked for, in seconds from now. ``detail`` is for people: more about the error, without secrets.
+    asked for, in seconds from now. ``detail`` is for people: more about the error, without secrets. ``headers`` are
+    those of the answer that the request wanted, by the names it gave.
     """
 
     status: int | None
@@ -104,6 +110,7 @@ class Outcome(msgspec.Struct, frozen=True):
     answer: bytes = b""
     retry_after: float | None = None
     detail: str | None = None
+    headers: Mapping[str, str] = {}
 
     @property
     def told(self) -> str | None:
@@ -202,19 +209,21 @@ class Sender:
             return Outcome(None, "local", 0.0, detail="the sender is closed")
         started = time.perf_counter()
         status, answer, wait = None, b"", None
+        headers: Mapping[str, str] = {}
         error: str | None = None
         detail: str | None = None
         try:
             with self._deadlines.limit():
                 if self._proxy is not None and not is_address(url.raw_host or ""):
                     await self._look_up(url)
-                async with self._post(url, request) as response:
+                async with self._exchange(url, request) as response:
                     status, wait = response.status, _retry_after(response, self._now)
+                    headers = {name: response.headers[name] for name in request.wanted if name in response.headers}
                     error = self._judge_status(url, status)
                     answer = await _read(response)
         except Exception as failure:  # noqa: BLE001 - whatever it is, it must end in the ledger
             error, detail = self._explain(failure)
-        return Outcome(status, error, time.perf_counter() - started, answer, wait, detail)
+        return Outcome(status, error, time.perf_counter() - started, answer, wait, detail, headers)
 
     async def _look_up(self, url: URL) -> None:
         try:
@@ -222,15 +231,17 @@ class Sender:
         except OSError as failure:
             raise _UnknownName(str(failure.strerror)) from None
 
-    def _post(self, url: URL, request: Request) -> Any:
+    def _exchange(self, url: URL, request: Request) -> Any:
         if self._session is None:
             self._session = self._open()
         headers = request.headers
         if _Socket.open > KEPT_OPEN:
             headers = {**headers, "Connection": "close"}
-        return self._session.post(
+        body = aiohttp.BytesPayload(request.body) if request.method == "POST" else None  # as aiohttp would find out
+        return self._session.request(
+            request.method,
             url,
-            data=aiohttp.BytesPayload(request.body),  # what aiohttp would find out for each
+            data=body,
             headers=headers,
             allow_redirects=False,
             proxy=self._proxy,

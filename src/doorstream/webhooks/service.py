@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from doorstream.directory import Directory, NotFound, uuid7
+from doorstream.directory.webhook_rules import check_webhook
 from doorstream.events import Event, Position
 from doorstream.events.entities import SigningSecret, Webhook
 from doorstream.events.event import encode_kept
 from doorstream.ingest import Ingest
 from doorstream.live import Alarms, Hub
 from doorstream.log import Connection, EventLog
-from doorstream.webhooks import questions, signing
+from doorstream.webhooks import handshake, questions, signing
 from doorstream.webhooks.engine import Engine
 from doorstream.webhooks.forms import Form
 from doorstream.webhooks.guard import Policy, check_url
@@ -84,7 +85,9 @@ class Service:
         store: Store,
         ledger: Ledger,
         post: Post,
+        sender: Sender,
         policy: Policy,
+        origin: str,
         clock: Callable[[], float],
         engine: Engine | None,
     ) -> None:
@@ -94,7 +97,9 @@ class Service:
         self._log = log
         self._store = store
         self._post = post
+        self._sender = sender
         self._policy = policy
+        self._origin = origin
         self._clock = clock
 
     @classmethod
@@ -117,9 +122,11 @@ class Service:
         ledger_age: float = LEDGER_AGE,
         proxy: str | None = None,
         sender: Sender | None = None,
+        origin: str = "localhost",
     ) -> AsyncIterator[Service]:
         """Open everything; ``path`` is the ledger's file, ``delivers`` is for one worker only.
 
+        ``origin`` is the host name that receivers are told when they are asked for their agreement.
         Raises ApiError, LogUnavailable, or sqlite3.Error for a ledger that cannot be made.
         """
         async with contextlib.AsyncExitStack() as exits:
@@ -131,7 +138,7 @@ class Service:
             exits.push_async_callback(ledger.stop)
             sender = sender if sender is not None else Sender(policy, proxy=proxy, now=clock)
             exits.push_async_callback(sender.close)
-            post = Post(sender, forms, directory.site, connection, clock)
+            post = Post(sender, forms, directory.site, connection, clock, origin=origin)
             engine = None
             if delivers:
                 engine = Engine(
@@ -155,7 +162,9 @@ class Service:
                 store=store,
                 ledger=ledger,
                 post=post,
+                sender=sender,
                 policy=policy,
+                origin=origin,
                 clock=clock,
                 engine=engine,
             )
@@ -163,6 +172,12 @@ class Service:
     def check_url(self, url: str) -> None:
         """Raise BadUrl for an address that may not be asked."""
         check_url(url, self._policy)
+
+    async def ask(self, webhook: Webhook) -> handshake.Agreement:
+        """Ask the receiver of a webhook whether it wants its deliveries; raises InvalidEntity or NotAgreed."""
+        check_webhook(webhook, self._directory)  # nobody is asked about what cannot be kept
+        outcome = await self._sender.send(handshake.question(webhook, self._origin))
+        return handshake.agreement(webhook, outcome, self._origin)
 
     async def here(self) -> str:
         """The place in the log after which the events of a webhook made now begin; raises LogUnavailable."""

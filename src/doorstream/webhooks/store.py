@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from doorstream.directory.keys import escape
+from doorstream.directory.keys import escape, unescape
 from doorstream.log import (
     MAX_BATCH,
     ApiError,
@@ -106,6 +106,18 @@ class Store:
         """Keep any number, some hundreds at a time; raises LogUnavailable or StorageFull in the middle."""
         for start in range(0, len(messages), MAX_BATCH):
             await self.put(messages[start : start + MAX_BATCH])
+
+    async def webhooks(self) -> set[str]:
+        """The ids of those of which a position is kept or something fell due; raises ApiError or LogUnavailable.
+
+        A retry that waits for its time is not looked at: each is a subject of its own, and falls due in the end.
+        """
+        found: set[str] = set()
+        for kind in (CURSOR, DUE):
+            asked = {"subjects_filter": f"webhooks.{kind}.*"}
+            subjects = (await self._connection.api(f"STREAM.INFO.{STREAM}", asked))["state"].get("subjects") or {}
+            found.update(unescape(subject.rpartition(".")[2]) for subject in subjects)
+        return found
 
     async def forget(self, webhook_id: str) -> None:
         """Let go of all that waits of a webhook that is gone; its attempts age by themselves."""

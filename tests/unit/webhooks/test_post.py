@@ -21,7 +21,7 @@ def webhook(**fields: Any) -> Webhook:
 def post() -> Post:
     """What writes requests; nothing is sent."""
     nothing = cast("Any", None)
-    return Post(nothing, {}, lambda _: None, nothing, lambda: NOW)
+    return Post(nothing, {}, lambda _: None, nothing, lambda: NOW, origin="doors.example")
 
 
 def lower(headers: Any) -> dict[str, str]:
@@ -40,6 +40,14 @@ def test_headers_of_the_owner_replace_those_of_the_form_in_whatever_case() -> No
         assert headers["content-type"] == "text/json"
         assert headers["user-agent"] == "Mine/2"
         assert headers["x-key"] == "k"
+
+
+def test_s6_a_receiver_that_was_asked_is_told_who_sends() -> None:
+    """CloudEvents' HTTP Web Hooks 2.1: each delivery repeats who was allowed, whatever the owner set."""
+    name, owned = "webhook-request-origin", {"Webhook-Request-Origin": "elsewhere"}
+    asked = webhook(headers=owned, handshake=True)
+    assert lower(post().request(asked, Payload(JSON, b"{}"), "m").headers)[name] == "doors.example"
+    assert name not in lower(post().request(webhook(), Payload(JSON, b"{}"), "m").headers)
 
 
 def test_ours_replace_those_of_the_owner_in_whatever_case() -> None:

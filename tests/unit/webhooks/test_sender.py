@@ -472,7 +472,7 @@ def test_s7_a_proxy_that_cannot_be_used_is_refused(proxy):
 
 async def test_an_unforeseen_error_is_told_and_charged_to_us(receiver, make, monkeypatch):
     sender = make()
-    monkeypatch.setattr(sender, "_post", lambda *_: 1 / 0)
+    monkeypatch.setattr(sender, "_exchange", lambda *_: 1 / 0)
     outcome = await sender.send(_request(receiver.url))
     assert (outcome.error, outcome.detail) == ("local", "ZeroDivisionError")
     assert outcome.error in NOT_THE_ENDPOINT

@@ -41,6 +41,7 @@ CODES: dict[str, Code] = {
     "method-not-allowed": Code(405, "The method is not allowed here"),
     "already-exists": Code(409, "The id or the name is taken"),
     "key-reused": Code(422, "The Idempotency-Key was used for another request"),
+    "handshake-refused": Code(422, "The receiver did not agree to get events"),
     "conflict": Code(409, "Others are changing the same thing"),
     "position-gone": Code(410, "The position is no longer kept"),
     "too-large": Code(413, "The request is too large"),

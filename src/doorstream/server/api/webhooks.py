@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import ConfigDict, Field, with_config
 
 from doorstream.auth import Principal
-from doorstream.directory import AlreadyExists, Directory, NotFound, SiteView
+from doorstream.directory import AlreadyExists, Conflict, Directory, NotFound, SiteView
 from doorstream.events import InvalidEvent
 from doorstream.events.draft import parse_time
 from doorstream.events.entities import Webhook
@@ -38,7 +38,7 @@ from doorstream.server.api.webhook_forms import (
     secrets_of,
     webhook_shown,
 )
-from doorstream.webhooks import Service
+from doorstream.webhooks import Service, handshake
 from doorstream.webhooks.guard import BadUrl
 from doorstream.webhooks.questions import Wanted
 from doorstream.webhooks.records import State
@@ -100,6 +100,16 @@ class _Routes:
         for site_id in form.sites:
             principal.require(WRITE, site_id)
 
+    async def agreement(self, before: Webhook | None, after: Webhook) -> handshake.Agreement | None:
+        """What the receiver agrees to; None if it need not be asked. Raises Problem if it does not agree."""
+        if not handshake.is_due(before, after):
+            return None
+        try:
+            return await self.webhooks.ask(after)
+        except handshake.NotAgreed as error:
+            what = f"the receiver did not agree to get events: {error}"
+            raise Problem("handshake-refused", what, errors=[{"where": "body.url", "what": str(error)}]) from None
+
 
 def _at_all_its_sites(principal: Principal, scope: str, webhook: Webhook) -> Webhook:
     """The webhook, if the caller has the scope wherever its events are from; raises NotPermitted."""
@@ -140,14 +150,15 @@ def _add_collection(router: APIRouter, routes: _Routes) -> None:
         status_code=201,
         response_model=WebhookCreated,
         openapi_extra=body_of(WebhookForm),
-        responses=problems("not-found", "key-reused", "invalid-request", "log-unavailable"),
+        responses=problems("not-found", "key-reused", "handshake-refused", "invalid-request", "log-unavailable"),
     )
     async def create(site_id: str, request: Request) -> Response:
         """It gets every event from here on. The secrets are in this answer and never shown again.
 
-        With an `Idempotency-Key` a repeated request has the same answer and creates nothing.
+        With an `Idempotency-Key` a repeated request has the same answer and creates nothing. With `handshake` the
+        receiver is asked first, and nothing is created unless it agrees.
         """
-        principal, _ = routes.access.caller_at(request, site_id, WRITE)
+        principal, view = routes.access.caller_at(request, site_id, WRITE)
         body = await read_json(request)
         form = convert(body, WebhookForm)
         routes.judge(principal, form)
@@ -161,6 +172,11 @@ def _add_collection(router: APIRouter, routes: _Routes) -> None:
             enabled_at=routes.access.clock(),
             request_digest=digest_of(body) if _KEY in request.headers else None,
         )
+        if view.webhooks.get(webhook.id) is not None:
+            return _repeated(routes, webhook)  # nor is the receiver asked again
+        agreed = await routes.agreement(None, webhook)
+        if agreed is not None:
+            webhook = agreed.capped(webhook)
         try:
             webhook = await routes.directory.create(webhook, principal.actor)
         except AlreadyExists:
@@ -212,10 +228,13 @@ def _add_single(router: APIRouter, routes: _Routes) -> None:
         summary="Change a webhook",
         response_model=WebhookView,
         openapi_extra=patch_of(WebhookForm),
-        responses=problems("not-found", "invalid-request", "conflict", "log-unavailable"),
+        responses=problems("not-found", "handshake-refused", "invalid-request", "conflict", "log-unavailable"),
     )
     async def change(site_id: str, webhook_id: str, request: Request) -> Response:
-        """Change it by a JSON merge patch (RFC 7396). What is under way goes out as it was."""
+        """Change it by a JSON merge patch (RFC 7396). What is under way goes out as it was.
+
+        With `handshake` the receiver is asked before another `url` or a higher `rate` is kept.
+        """
         principal, webhook = routes.write(request, site_id, webhook_id)
         patch = await read_patch(request)
         if "signing" in patch and patch["signing"] != webhook_shown(webhook)["signing"]:
@@ -229,7 +248,17 @@ def _add_single(router: APIRouter, routes: _Routes) -> None:
             changed = replace(old, **fields_of(form, old))
             return _enabled(changed, routes.access.clock()) if changed.enabled and not old.enabled else changed
 
-        changed = await routes.directory.change(webhook, update, principal.actor)
+        agreed = await routes.agreement(webhook, update(webhook))
+
+        def settle(old: Webhook) -> Webhook:
+            changed = update(old)
+            if not handshake.is_due(old, changed):
+                return changed
+            if agreed is None or agreed.url != changed.url:  # somebody else changed it while the receiver was asked
+                raise Conflict
+            return agreed.capped(changed)
+
+        changed = await routes.directory.change(webhook, settle, principal.actor)
         return json_response(webhook_shown(changed))
 
     @router.delete(one, summary="Delete a webhook", status_code=204, responses=problems("not-found", "log-unavailable"))

@@ -20,7 +20,7 @@ from doorstream.server.services import Services
 from doorstream.server.settings import Settings
 from doorstream.testing import until
 from doorstream.testing.receiver import Answer as Says
-from doorstream.testing.receiver import Receiver
+from doorstream.testing.receiver import Receiver, Redirect
 from world import OTHER, SECRET, SITE
 
 _CLIENTS: dict[str, dict[str, Any]] = {
@@ -288,3 +288,98 @@ async def test_par_10_and_12_the_parakey_form(worker: Worker) -> None:
     assert request.headers["authorization"] == "Basic abc"
     assert "webhook-signature" not in request.headers
     assert b'"id":"unlock"' in request.body
+
+
+# The handshake of CloudEvents' web hooks (S6).
+
+_ORIGIN = "127.0.0.1"  # of settings without a public URL: the host
+
+
+async def test_s6_a_receiver_that_agrees_is_kept_and_told_who_sends(worker: Worker) -> None:
+    worker.receiver.plan(Says(204, {"WebHook-Allowed-Origin": _ORIGIN, "WebHook-Allowed-Rate": "120"}))
+    created = await worker.create(handshake=True, rate=5, headers={"Authorization": "Basic abc"})
+    assert (created["handshake"], created["rate"]) == (True, 2.0)
+    await worker.happen("one")
+    await until(lambda: len(worker.receiver.requests) == 2)
+    asked, delivered = worker.receiver.requests
+    assert (asked.method, delivered.method) == ("OPTIONS", "POST")
+    assert asked.headers["webhook-request-origin"] == delivered.headers["webhook-request-origin"] == _ORIGIN
+    assert asked.headers["webhook-request-rate"] == "300"
+    assert "authorization" not in asked.headers
+
+
+async def test_s6_without_agreement_nothing_is_created(worker: Worker) -> None:
+    body = {"url": worker.receiver.url, "handshake": True}
+    for plan, told in (
+        (Says(200), "no WebHook-Allowed-Origin"),
+        (Says(200, {"WebHook-Allowed-Origin": "other.example"}), "neither 127.0.0.1 nor *"),
+        (Says(405), "answered with 405"),
+        (Redirect(), "redirect"),
+    ):
+        worker.receiver.plan(plan)
+        answer = await worker.client(idempotency_key="k").post(HOOKS, body)
+        assert (answer.status, problem(answer)) == (422, "handshake-refused")
+        assert told in answer.json()["detail"]
+        assert answer.json()["errors"][0]["where"] == "body.url"
+        assert (await worker.client().get(HOOKS)).json()["items"] == []
+    worker.receiver.plan(Says(200, {"WebHook-Allowed-Origin": "*"}))
+    assert (await worker.client(idempotency_key="k").post(HOOKS, body)).status == 201  # a refusal used no key up
+
+
+async def test_s6_nobody_is_asked_about_what_cannot_be_kept(worker: Worker) -> None:
+    for fields, where in _BAD:
+        body = {"url": worker.receiver.url, "handshake": True} | fields
+        answer = await worker.client("ops").post(HOOKS, body)
+        assert answer.json()["errors"][0]["where"] == where
+    assert (await worker.client("reader").post(HOOKS, {"url": worker.receiver.url, "handshake": True})).status == 403
+    assert worker.receiver.requests == []
+
+
+async def test_s6_a_repeated_creation_does_not_ask_again(worker: Worker) -> None:
+    """The first answer stands, also where the receiver would refuse by now, and with the rate that it allowed."""
+    worker.receiver.plan(Says(200, {"WebHook-Allowed-Origin": "*", "WebHook-Allowed-Rate": "60"}), Says(403))
+    body = {"url": worker.receiver.url, "handshake": True}
+    client = worker.client(idempotency_key="k")
+    first, second = await client.post(HOOKS, body), await client.post(HOOKS, body)
+    assert (first.status, second.status, first.body) == (201, 201, second.body)
+    assert first.json()["rate"] == 1.0
+    other = await client.post(HOOKS, body | {"rate": 3})
+    assert (other.status, problem(other)) == (422, "key-reused")
+    assert len(worker.receiver.requests) == 1
+
+
+async def test_s6_a_change_asks_for_another_address_and_for_more(worker: Worker) -> None:
+    created = await worker.create()
+    one, client = f"{HOOKS}/{created['id']}", worker.client()
+    worker.receiver.plan(Says(403))
+    refused = await client.patch(one, {"handshake": True, "name": "renamed"})
+    assert (refused.status, problem(refused)) == (422, "handshake-refused")
+    shown = (await client.get(one)).json()
+    assert (shown["handshake"], shown["name"]) == (False, "127.0.0.1")
+    worker.receiver.plan(Says(200, {"WebHook-Allowed-Origin": "*", "WebHook-Allowed-Rate": "60"}))
+    assert (await client.patch(one, {"handshake": True})).json()["rate"] == 1.0
+    assert (await client.patch(one, {"rate": None})).json()["rate"] == 1.0
+    assert len(worker.receiver.requests) == 3
+    worker.receiver.plan(Says(403))
+    assert (await client.patch(one, {"rate": 0.5, "topics": ["x.*"], "handshake": True})).json()["rate"] == 0.5
+    assert len(worker.receiver.requests) == 3
+    moved = f"{worker.receiver.origin}/other"
+    assert problem(await client.patch(one, {"url": moved})) == "handshake-refused"
+    assert (await client.get(one)).json()["url"] == worker.receiver.url
+    assert (await client.patch(one, {"url": moved, "handshake": False})).json()["url"] == moved
+    assert [request.path for request in worker.receiver.requests] == ["/hook"] * 3 + ["/other"]
+
+
+async def test_s6_an_address_that_changed_while_the_receiver_was_asked(worker: Worker) -> None:
+    """Its agreement is not that of the address which is there now: one of the two changes has to be made again."""
+    created = await worker.create()
+    one = f"{HOOKS}/{created['id']}"
+    worker.receiver.plan(Says(200, {"WebHook-Allowed-Origin": "*"}, delay=0.5))
+    asking = asyncio.create_task(worker.client().patch(one, {"handshake": True}))
+    await until(lambda: worker.receiver.requests)
+    moved = f"{worker.receiver.origin}/other"
+    assert (await worker.client().patch(one, {"url": moved})).status == 200
+    answer = await asking
+    assert (answer.status, problem(answer)) == (409, "conflict")
+    shown = (await worker.client().get(one)).json()
+    assert (shown["handshake"], shown["url"]) == (False, moved)
