@@ -38,7 +38,8 @@ async def client_add(
     name:
         What it is for.
     scope:
-        What it may do: admin, directory:read, directory:write, events:read, events:write, pdk. May be repeated.
+        What it may do: admin, directory:read, directory:write, events:read, events:write, webhooks:read,
+        webhooks:write, pdk, placeos, placeos:support. May be repeated.
     site:
         Only at these sites (ids); without it at all. May be repeated.
     """

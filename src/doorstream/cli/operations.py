@@ -153,11 +153,12 @@ async def index_rebuild(server: _At = _DEFAULT, *, offline: Path | None = None) 
         last = (await remote.call("POST", "/api/index/rebuild"))["last"]
         with _progress(BarColumn(), MofNCompleteColumn()) as progress:
             task = progress.add_task("events", total=last)
-            applied = -1
-            while applied < last:
+            is_complete = False
+            while not is_complete:
                 await asyncio.sleep(_POLL)
-                applied = (await remote.call("GET", "/readyz"))["index"]["applied"]
-                progress.update(task, completed=min(applied, last))
+                index = await remote.call("GET", "/api/index")
+                progress.update(task, completed=min(index["applied"], last))
+                is_complete = index["applied"] >= last and not index["missing"]
     print(f"the index is complete: {last} events")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ class Listen:
     "The certificate's key, as a PEM file."
     trusted_proxies: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     "Addresses or networks of proxies, as in 10.0.0.0/8, whose X-Forwarded headers count."
+    allowed_origins: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    "Origins, as in https://doors.example.com, whose pages may use a person's session beside the server's own."
     system_token_ttl: Annotated[float, Parameter(validator=Number(gt=0))] = 300.0
     "Seconds for which a PDK system token is valid."
     workers: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 1
@@ -92,6 +95,7 @@ class Listen:
 
 
 _DEFAULTS = Listen()
+_ORIGIN = re.compile(r"https?://[\w.-]+(:\d+)?|https?://\[[0-9a-fA-F:.]+\](:\d+)?")
 
 
 async def serve(  # noqa: PLR0913 - one parameter for each option
@@ -211,6 +215,7 @@ def _settings(listen: Listen, data_dir: Path, **more: object) -> Settings:
         tls_cert=listen.tls_cert.absolute() if listen.tls_cert is not None else None,
         tls_key=listen.tls_key.absolute() if listen.tls_key is not None else None,
         trusted_proxies=networks(listen.trusted_proxies),
+        allowed_origins=origins(listen.allowed_origins),
         system_token_ttl=listen.system_token_ttl,
         workers=listen.workers,
         background=listen.background,
@@ -262,6 +267,15 @@ def _check_address(listen: Listen) -> None:
             "doorstream: give --public-url: clients on other machines cannot use the address made from --host",
             file=sys.stderr,
         )
+
+
+def origins(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Origins as they were given, in any mixture of repeated options and commas; raises CommandError."""
+    found = tuple(part for text in texts for part in text.replace(",", " ").split())
+    for origin in found:
+        if _ORIGIN.fullmatch(origin) is None:
+            raise CommandError(f"--allowed-origins: {origin} is no origin as in https://doors.example.com", status=2)
+    return found
 
 
 def networks(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ class Serving:
         async with contextlib.AsyncExitStack() as exits:
             settings = orders.settings
             services = await exits.enter_async_context(
-                Services.open(settings, orders.nats_url, gateway, number=orders.number)
+                Services.open(settings, orders.nats_url, gateway, number=orders.number, server=orders.server)
             )
             services.log_connection.on_stuck(on_log_stuck)
             services.log.on_replaced(on_log_replaced)
@@ -154,7 +154,7 @@ def _add_own(app: FastAPI, services: Services) -> None:
         modules_router(directory, services.drivers, access),
         webhooks_router(directory, access, services.webhooks),
         session_router(services.auth, access),
-        connections_router(services.presence, services.hub, access, worker=services.number),
+        connections_router(services.presence, services.hub, access, services.peers),
     ):
         app.include_router(router)
 

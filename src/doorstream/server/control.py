@@ -18,10 +18,14 @@ _LIMIT = 1_000_000
 
 
 class Orders(msgspec.Struct, tag="orders"):
-    """From the parent, first: how to run. ``listener`` is the descriptor of the listening socket."""
+    """From the parent, first: how to run. ``listener`` is the descriptor of the listening socket.
+
+    ``server`` is the same for all workers of one parent, and no other's.
+    """
 
     settings: Settings
     number: int
+    server: str
     nats_url: str
     listener: int
 

@@ -1,25 +1,30 @@
-"""``/metrics``: what a worker counts, in the text form of Prometheus. Nothing is counted for it that costs per event.
+"""``/metrics``: what the workers count, in the text form of Prometheus. Nothing is counted for it that costs per event.
 
-Each worker answers for itself; with several, the label ``worker`` tells which one did.
+Whichever worker answers gives the figures of all of them; the label ``worker`` tells whose each is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import msgspec
 from fastapi import FastAPI, Response
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from doorstream import __version__
 from doorstream.live.presence import Describable
 from doorstream.log import Extent, LogUnavailable
 from doorstream.server.services import Services
+from doorstream.webhooks.counts import MOST, OUTCOMES
+from doorstream.webhooks.engine import STATES, Engine
 
 _PORTION = 500
 
@@ -35,6 +40,9 @@ class Definition:
 
 
 METRICS: Final = (
+    Definition(
+        "doorstream_workers", "gauge", "Workers of this server, and whether their figures are here.", ("state",)
+    ),
     Definition("doorstream_info", "gauge", "Always 1; the label tells the version.", ("version",)),
     Definition("doorstream_events_ingested", "counter", "Events that were put in.", ("result",)),
     Definition("doorstream_log_up", "gauge", "Whether NATS answers: 1 or 0."),
@@ -51,6 +59,21 @@ METRICS: Final = (
     Definition("doorstream_resumes", "counter", "Subscriptions that went on from an older position.", ("result",)),
     Definition("doorstream_modules", "gauge", "Modules of all sites.", ("driver", "state")),
     Definition("doorstream_sockets", "counter", "What happened to WebSockets and polling sessions.", ("what",)),
+    Definition(
+        "doorstream_webhook_attempts",
+        "counter",
+        "Attempts of webhooks. Those that failed, or whose own_fault it was, are tried again; dead and unsent are not.",
+        ("outcome",),
+    ),
+    Definition("doorstream_webhook_attempt_seconds", "counter", "Seconds that these attempts took.", ("outcome",)),
+    Definition("doorstream_webhooks", "gauge", "Webhooks of all sites.", ("state",)),
+    Definition("doorstream_webhook_lag_events", "gauge", "Events that the webhook furthest behind has not looked at."),
+    Definition(
+        "doorstream_webhook_deliveries",
+        "gauge",
+        f"Deliveries of webhooks that wait to be tried again, or are dead: given up. Neither is counted beyond {MOST}.",
+        ("state",),
+    ),
 )
 """Every metric of ours. Counters have ``_total`` at the end of their names, as Prometheus wants it."""
 
@@ -66,44 +89,94 @@ _SOCKETS: Final = (
 )
 
 
+class _Family(msgspec.Struct, array_like=True):
+    """A metric with its values: names of samples, their labels, and figures. This is how workers tell each other."""
+
+    name: str
+    kind: str
+    text: str
+    samples: list[tuple[str, dict[str, str], float]]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[_Family]).decode
+
+
 class _Sample:
     """What there is at one moment; a collector in the sense of prometheus_client."""
 
-    def __init__(self, worker: int) -> None:
-        self._worker = str(worker)
-        self._families: dict[str, Metric] = {}
+    def __init__(self) -> None:
+        self._families: dict[str, _Family] = {}
+
+    @property
+    def families(self) -> list[_Family]:
+        """All metrics that have a value."""
+        return list(self._families.values())
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Note one value; the labels are in the order of the definition."""
         definition = _BY_NAME[name]
-        family = self._families.get(name)
-        if family is None:
-            make = CounterMetricFamily if definition.kind == "counter" else GaugeMetricFamily
-            family = self._families[name] = make(name, definition.text, labels=(*definition.labels, "worker"))
-        family.add_metric((*labels, self._worker), value)  # type: ignore[attr-defined]  # both kinds have it
+        named = dict(zip(definition.labels, labels, strict=True))
+        sample = (f"{name}_total" if definition.kind == "counter" else name, named, float(value))
+        self.add(_Family(name, definition.kind, definition.text, [sample]))
 
-    def collect(self) -> Iterable[Metric]:
+    def add(self, family: _Family) -> None:
+        """Note values of a metric that may have some already."""
+        known = self._families.setdefault(family.name, family)
+        if known is not family:
+            known.samples += family.samples
+
+    def mark(self, worker: int) -> None:
+        """Say whose all these values are."""
+        for family in self._families.values():
+            family.samples = [(name, labels | {"worker": str(worker)}, value) for name, labels, value in family.samples]
+
+    def collect(self) -> Iterator[Metric]:
         """The values by metric."""
-        return self._families.values()
+        for family in self._families.values():
+            metric = Metric(family.name, family.text, family.kind)
+            for name, labels, value in family.samples:
+                metric.add_sample(name, labels, value)
+            yield metric
 
 
 def add_metrics(app: FastAPI, services: Services) -> None:
-    """Answer ``/metrics``."""
-    process = CollectorRegistry(auto_describe=False)
-    ProcessCollector(registry=process)
-    PlatformCollector(registry=process)
+    """Answer ``/metrics``, and the other workers who are asked for it."""
+    own = (ProcessCollector(registry=None), PlatformCollector(registry=None))
 
-    @app.get("/metrics", tags=["operations"], summary="Metrics in the text form of Prometheus")
-    async def metrics() -> Response:
-        sample = _Sample(services.number)
+    async def take() -> _Sample:
+        sample = _Sample()
+        for metric in itertools.chain.from_iterable(collector.collect() for collector in own):
+            values = [(each.name, dict(each.labels), each.value) for each in metric.samples]
+            sample.add(_Family(metric.name, metric.type, metric.documentation, values))
         sample.set("doorstream_info", 1, __version__)
         _take_counts(sample, services)
         await _take_log(sample, services)
         await _take_connections(sample, services)
-        await _take_modules(sample, services)
+        if services.is_background:
+            await _take_modules(sample, services)
+        if services.webhooks.engine is not None:
+            await _take_webhooks(sample, services, services.webhooks.engine)
+        sample.mark(services.number)
+        return sample
+
+    async def tell(_: bytes) -> bytes:
+        return _encode((await take()).families)
+
+    services.peers.answers["metrics"] = tell
+
+    @app.get("/metrics", tags=["operations"], summary="Metrics in the text form of Prometheus")
+    async def metrics() -> Response:
+        sample = await take()
+        answers = await services.peers.ask("metrics")
+        for data in answers.values():
+            for family in _decode(data):
+                sample.add(family)
+        sample.set("doorstream_workers", 1 + len(answers), "answered")
+        sample.set("doorstream_workers", len(services.peers.workers) - 1 - len(answers), "missing")
         registry = CollectorRegistry(auto_describe=False)
         registry.register(sample)
-        return Response(generate_latest(process) + generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _take_counts(sample: _Sample, services: Services) -> None:
@@ -163,6 +236,25 @@ async def _take_modules(sample: _Sample, services: Services) -> None:
         await asyncio.sleep(0)
     for (driver, state), count in sorted(states.items()):
         sample.set("doorstream_modules", count, driver, state)
+
+
+async def _take_webhooks(sample: _Sample, services: Services, engine: Engine) -> None:
+    """How webhooks are doing; only the worker that delivers to them says so."""
+    for outcome in OUTCOMES:
+        sample.set("doorstream_webhook_attempts", engine.counts.attempts[outcome], outcome)
+        sample.set("doorstream_webhook_attempt_seconds", engine.counts.seconds[outcome], outcome)
+    sample.set("doorstream_webhook_lag_events", engine.behind())
+    states = Counter(dict.fromkeys(STATES, 0))
+    for number, webhook in enumerate(services.directory.webhooks, 1):
+        states[engine.state(webhook)] += 1
+        if not number % _PORTION:
+            await asyncio.sleep(0)
+    for state, count in states.items():
+        sample.set("doorstream_webhooks", count, state)
+    with contextlib.suppress(LogUnavailable):
+        unfinished = await engine.unfinished()
+        sample.set("doorstream_webhook_deliveries", unfinished.waiting, "waiting")
+        sample.set("doorstream_webhook_deliveries", unfinished.dead, "dead")
 
 
 def _described(services: Services) -> Iterator[Describable]:

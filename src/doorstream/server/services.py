@@ -24,6 +24,7 @@ from doorstream.ingest.space import default_reserve
 from doorstream.live import Alarms, Hub, Presence
 from doorstream.live.faults import DeliveryFaults
 from doorstream.log import Connection, EventLog, LogError, LogUnavailable, StartError
+from doorstream.server.peers import Peers
 from doorstream.server.settings import DAY, Settings
 from doorstream.server.tracing import Tracing
 from doorstream.server.webhooks import open_webhooks
@@ -52,7 +53,9 @@ _RIGHTS = frozenset({"client", "user", "site"})
 class Services:
     """The parts of one worker."""
 
-    def __init__(self, settings: Settings, gateway: Gateway, number: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Settings, gateway: Gateway, clock: Callable[[], float], *, number: int, server: str
+    ) -> None:
         self.settings = settings
         self.number = number
         self._index_path = settings.data_dir / index_file(number)
@@ -61,6 +64,7 @@ class Services:
         self.alarms = Alarms(clock)
         self.presence = Presence()
         self.log_connection = Connection(replicas=settings.nats_replicas)
+        self.peers = Peers(self.log_connection, server=server, number=number, workers=settings.workers)
         self.log = EventLog(
             self.log_connection,
             settings.retention,
@@ -72,20 +76,25 @@ class Services:
         self.directory = Directory(self.log_connection, clock=clock)
         self._listeners: list[Callable[[Event], None]] = []
         self._first_kept = 0
+        self._is_live = False  # until then events are read into the ring that were delivered long ago
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(
+    async def open(  # noqa: PLR0913 - what a worker is told, and who it is, each by name
         cls,
         settings: Settings,
         nats_url: str,
         gateway: Gateway,
         *,
         number: int = 0,
+        server: str = "",
         clock: Callable[[], float] = time.time,
     ) -> AsyncIterator[Services]:
-        """Open everything for the worker of that number, and close it in the end; raises StartError or LogError."""
-        services = cls(settings, gateway, number, clock)
+        """Open everything for the worker of that number, and close it in the end; raises StartError or LogError.
+
+        ``server`` is the same for all workers of one parent.
+        """
+        services = cls(settings, gateway, clock, number=number, server=server)
         async with contextlib.AsyncExitStack() as exits:
             await services._open(nats_url, exits)
             yield services
@@ -95,6 +104,8 @@ class Services:
             exits.push_async_callback(self.tracing.close)
         await self.log_connection.open(nats_url)
         exits.push_async_callback(self.log_connection.close)
+        await self.peers.open()
+        exits.push_async_callback(self.peers.close)
         await self.log.open()
         exits.push_async_callback(self.log.close)
         await self.directory.open()
@@ -120,6 +131,9 @@ class Services:
         self.directory.on_change(self._rights_changed)
         self.directory.start_telling(self._tell)
         self.webhooks = await exits.enter_async_context(open_webhooks(self, recorded))
+        engine = self.webhooks.engine
+        if self.tracing is not None and engine is not None:
+            engine.send = self.tracing.attempting(engine.send)
         await self._open_drivers(exits)
 
     def listen(self, receive: Callable[[Event], None]) -> None:
@@ -185,7 +199,7 @@ class Services:
         def receive(event: Event) -> None:
             if event.topic in _STATUS:
                 self._note_status(event)
-            if tracing is not None:
+            if tracing is not None and self._is_live:
                 tracing.delivering(event)
             recorded.publish(event)
             for listener in self._listeners:
@@ -197,6 +211,7 @@ class Services:
         await tail.start(start)
         exits.push_async_callback(tail.stop)
         await tail.caught_up()
+        self._is_live = True
         if deliver is not None:
             deliver.begin()
         for work in (self._watch_extent(), self._maintain_keys()):

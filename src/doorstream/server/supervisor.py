@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -53,6 +54,7 @@ class Supervisor:
     def __init__(self, settings: Settings, on_started: OnStarted) -> None:
         self._settings = settings
         self._on_started = on_started
+        self._name = secrets.token_hex(8)
         self._has_started = False
         self._stop = asyncio.Event()
         self._failure: StartError | None = None
@@ -157,7 +159,7 @@ class Supervisor:
         control = await Control.open(ours)
         self._controls.add(control)
         try:
-            control.say(Orders(self._worker_settings(), number, nats_url, listener.fileno()))
+            control.say(Orders(self._worker_settings(), number, self._name, nats_url, listener.fileno()))
             listening = asyncio.create_task(self._listen_to(control))
             try:
                 return await process.wait()

@@ -45,7 +45,7 @@ class House:
         return None if data is None else msgspec.json.decode(data)
 
     async def call(self, module_id: str, name: str, *args: Any, caller: Caller = ADMINISTRATOR) -> Any:
-        """Call a function; returns its answer, decoded. What was kept until then is in ``events``. Raises DriversError."""
+        """Call a function; gives its answer, decoded; ``events`` has what was kept until then. Raises DriversError."""
         try:
             return msgspec.json.decode(await self.drivers.execute(module_id, name, list(args), caller))
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -12,6 +13,7 @@ from http_support import event
 from prometheus_client.parser import text_string_to_metric_families
 
 from doorstream.server.metrics import METRICS
+from doorstream.testing.receiver import Answer, Receiver
 from doorstream.testing.server import Demo, running_demo
 
 
@@ -100,3 +102,40 @@ async def test_what_was_put_in_is_counted(demo: Demo) -> None:
         return after[name] - before[name]
 
     assert (grown("stored"), grown("duplicate"), grown("rejected")) == (2, 1, 1)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_webhooks_are_counted_and_seen(demo: Demo) -> None:
+    """By what became of their attempts and by how they are doing, and never by which they are."""
+    _, before = await scraped(demo)
+    assert before["doorstream_webhooks", "paused"] == 0, "what is nought is there as well"
+
+    async def until_scraped(name: str, label: str, wanted: float) -> dict[tuple[str, ...], float]:
+        async with asyncio.timeout(10):
+            while (values := (await scraped(demo))[1])[name, label] - before[name, label] != wanted:
+                await asyncio.sleep(0.02)
+                assert values
+        return values
+
+    hooks = f"/api/sites/{demo.site_id}/webhooks"
+    async with Receiver() as receiver:
+        receiver.plan(Answer(500), Answer())
+        fields = {"url": receiver.url, "topics": ["x.test"], "retry": [0.2]}
+        hook = await demo.api.call("POST", hooks, json=fields)
+        await demo.api.ingest(demo.site_id, event("to-a-webhook"))
+        values = await until_scraped("doorstream_webhook_attempts_total", "delivered", 1)
+        assert len(receiver.requests) == 2
+    failed = "doorstream_webhook_attempts_total", "failed"
+    assert values[failed] == before[failed] + 1
+    assert 0 < values["doorstream_webhook_attempt_seconds_total", "delivered"] < 5
+    assert values["doorstream_webhooks", "enabled"] == before["doorstream_webhooks", "enabled"] + 1
+    assert values["doorstream_webhook_lag_events",] == 0
+    await until_scraped("doorstream_webhook_deliveries", "waiting", 0)
+    await demo.api.call("PATCH", f"{hooks}/{hook['id']}", json={"retry": []})
+    await demo.api.ingest(demo.site_id, event("nobody-listens"))
+    await until_scraped("doorstream_webhook_deliveries", "dead", 1)
+    await demo.api.call("PATCH", f"{hooks}/{hook['id']}", json={"enabled": False})
+    await until_scraped("doorstream_webhooks", "disabled", 1)
+    text, _ = await scraped(demo)
+    assert hook["id"] not in text
+    assert receiver.url not in text

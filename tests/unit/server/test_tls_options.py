@@ -44,6 +44,8 @@ async def test_refusals_are_one_line(files: tuple[Path, Path], tmp_path: Path) -
     (tmp_path / "other").mkdir()
     _, other = write(Authority(), tmp_path / "other")
     check_refused(await run(*serve, "--tls-cert", chain, "--tls-key", str(other)), 2, "is not the key of")
+    for origin in ("doors.example", "ftp://doors.example", "https://doors.example/path", "*"):
+        check_refused(await run(*serve, "--allowed-origins", origin), 2, "--allowed-origins: ", origin)
     check_refused(await run(*serve, "--trusted-proxies", "10.0.0.0/8"), 2, "--trusted-proxies needs --public-url")
     public = ("--public-url", "https://doors.example.com")
     check_refused(await run(*serve, *public, "--trusted-proxies", "10.0.0.0/99"), 2, "--trusted-proxies: ", "/99")

@@ -36,7 +36,7 @@ const TOPICS_SHOWN = 3
 
 export function ConnectionsPage(_: { live: Live }) {
   const { data, error, reload, isLoading } = useLoaded(
-    (signal) => call<{ worker: number; items: Connection[] }>("/api/connections", { signal }),
+    (signal) => call<{ items: Connection[]; total: number; missing: number[] }>("/api/connections", { signal }),
     [],
   )
   const [leaving, setLeaving] = useState<Connection | null>(null)
@@ -126,7 +126,9 @@ export function ConnectionsPage(_: { live: Live }) {
       )}
       {data !== null && (
         <p class="muted small">
-          {many(data.items.length, "connection")} of worker {count(data.worker)}, which answered; others know their own. Programs that poll, such as Parakey's, hold no connection.
+          {many(data.total, "connection")}
+          {data.items.length < data.total && `, of which the newest ${count(data.items.length)} are shown`}
+          {data.missing.length > 0 && `; without those of worker ${data.missing.join(", ")}, which did not answer`}. Programs that poll, such as Parakey's, hold no connection.
         </p>
       )}
       {leaving !== null && (

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 from fastapi import APIRouter, Request, Response
 
-from doorstream.auth import Principal
 from doorstream.directory import NotFound
 from doorstream.live import Describable, Description, Hub, Presence, Seen
 from doorstream.server.api.access import Access
 from doorstream.server.api.bodies import json_response
 from doorstream.server.api.documentation import problems
+from doorstream.server.peers import Peers
 
 _MICROSECONDS = 1_000_000
 
@@ -42,52 +43,111 @@ class ConnectionStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connections:
-    """All connections of the worker that answers; with several workers each knows its own."""
+    """All connections of this server. ``missing`` are the numbers of its workers that did not say theirs in time.
 
-    worker: int
+    ``total`` is how many there are: of very many, another worker tells only the newest.
+    """
+
     items: list[ConnectionStatus]
+    total: int
+    missing: list[int]
 
 
-def connections_router(presence: Presence, hub: Hub, access: Access, *, worker: int) -> APIRouter:
-    """``/api/connections``. ``worker`` is the number of this one."""
+class _Told(msgspec.Struct):
+    """What one worker tells another: its connections, the newest first, and how many there are."""
+
+    items: list[ConnectionStatus]
+    total: int
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_told = msgspec.json.Decoder(_Told).decode
+_decode_sites = msgspec.json.Decoder(frozenset[str] | None).decode
+
+
+class _Here:
+    """The connections of this worker."""
+
+    def __init__(self, presence: Presence, hub: Hub, peers: Peers) -> None:
+        self._presence = presence
+        self._hub = hub
+        self._peers = peers
+        peers.answers["connections"] = self._tell
+        peers.answers["disconnect"] = self._disconnect
+
+    def items(self, sites: frozenset[str] | None) -> list[ConnectionStatus]:
+        """Those of some sites, or all, the newest first."""
+        found = [
+            _status(self._id(seen), seen, description, self._hub)
+            for seen in self._presence
+            if (description := _described(seen, sites)) is not None
+        ]
+        found.reverse()
+        return found
+
+    def end(self, connection_id: str, sites: frozenset[str] | None) -> bool:
+        """Disconnect one of those; false if there is none of that id."""
+        for seen in self._presence:
+            if self._id(seen) == connection_id and _described(seen, sites) is not None:
+                seen.connection.end()
+                return True
+        return False
+
+    def _id(self, seen: Seen) -> str:
+        return f"{self._peers.number}-{seen.entered:x}"
+
+    async def _tell(self, data: bytes) -> bytes:
+        items = self.items(_decode_sites(data))
+        told = _Told(items, len(items))
+        while len(answer := _encode(told)) > self._peers.limit:
+            told.items = told.items[: len(told.items) // 2]
+        return answer
+
+    async def _disconnect(self, data: bytes) -> bytes:
+        connection_id, sites = msgspec.json.decode(data, type=tuple[str, frozenset[str] | None])
+        return _encode(self.end(connection_id, sites))
+
+
+def connections_router(presence: Presence, hub: Hub, access: Access, peers: Peers) -> APIRouter:
+    """``/api/connections``, of all workers of this server."""
     router = APIRouter(prefix="/api/connections", tags=["operations"])
+    here = _Here(presence, hub, peers)
 
     @router.get("", summary="List who is connected", response_model=Connections, responses=problems())
     async def get_list(request: Request) -> Response:
-        """The streaming connections of the worker that answers, the newest first, as far as the caller's sites go."""
-        principal = access.somewhere(request, "admin")
-        items = []
-        for seen in presence:
-            description = _described(seen, principal)
-            if description is not None:
-                items.append(_status(_id(worker, seen), seen, description, hub))
-        items.reverse()
-        return json_response(Connections(worker=worker, items=items), headers={"Cache-Control": "no-store"})
+        """The streaming connections of this server, the newest first, as far as the caller's sites go."""
+        sites = access.somewhere(request, "admin").sites
+        items = here.items(sites)
+        total = len(items)
+        answers = await peers.ask("connections", _encode(sites))
+        for answer in answers.values():
+            told = _decode_told(answer)
+            items += told.items
+            total += told.total
+        items.sort(key=lambda item: item.since, reverse=True)
+        missing = sorted(peers.workers - answers.keys() - {peers.number})
+        found = Connections(items=items, total=total, missing=missing)
+        return json_response(found, headers={"Cache-Control": "no-store"})
 
     @router.delete("/{connection_id}", summary="Disconnect one", status_code=204, responses=problems("not-found"))
     async def delete(connection_id: str, request: Request) -> Response:
         """End a connection. Its client may come back at once, and goes on where it was: to keep it out, revoke it."""
-        principal = access.somewhere(request, "admin")
-        for seen in presence:
-            if _id(worker, seen) == connection_id and _described(seen, principal) is not None:
-                seen.connection.end()
-                return Response(status_code=204)
-        raise NotFound("connection", connection_id)
+        sites = access.somewhere(request, "admin").sites
+        if not here.end(connection_id, sites):
+            answers = await peers.ask("disconnect", _encode((connection_id, sites)))
+            if _encode(True) not in answers.values():
+                raise NotFound("connection", connection_id)
+        return Response(status_code=204)
 
     return router
 
 
-def _id(worker: int, seen: Seen) -> str:
-    return f"{worker}-{seen.entered:x}"
-
-
-def _described(seen: Seen, principal: Principal) -> Description | None:
-    """What it is, if the caller may know of it."""
+def _described(seen: Seen, sites: frozenset[str] | None) -> Description | None:
+    """What it is, if it is at one of the sites; None stands for all."""
     if not isinstance(seen.connection, Describable):
         return None
     description = seen.connection.describe()
-    is_seen = principal.sites is None or (description.site_id is not None and principal.sees(description.site_id))
-    return description if is_seen else None
+    return description if sites is None or description.site_id in sites else None
 
 
 def _status(connection_id: str, seen: Seen, description: Description, hub: Hub) -> ConnectionStatus:

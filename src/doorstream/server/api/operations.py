@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
@@ -17,8 +18,20 @@ from doorstream.server.services import Services
 _TAR = "application/x-tar"
 
 
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """Up to which sequence of the log every worker's index has it, and the last there is.
+
+    ``missing`` are the numbers of workers that did not answer in time.
+    """
+
+    applied: int
+    last: int
+    missing: list[int]
+
+
 def operations_router(services: Services, access: Access) -> APIRouter:
-    """Both need the scope ``admin`` for all sites."""
+    """All need the scope ``admin`` for all sites."""
     router = APIRouter(prefix="/api", tags=["operations"])
 
     @router.get(
@@ -45,13 +58,35 @@ def operations_router(services: Services, access: Access) -> APIRouter:
             rest(), media_type=_TAR, headers={"Content-Disposition": 'attachment; filename="doorstream-backup.tar"'}
         )
 
-    @router.post("/index/rebuild", status_code=202, summary="Build the history's index again")
+    @router.get("/index", summary="Tell how far the history's index is", response_model=IndexStatus)
+    async def get_index(request: Request) -> Response:
+        """Each worker has an index of its own. It is complete when ``applied`` has reached ``last``."""
+        access.everywhere(request, "admin")
+        return json_response(await status("index"))
+
+    @router.post(
+        "/index/rebuild", status_code=202, summary="Build the history's index again", response_model=IndexStatus
+    )
     async def post_rebuild(request: Request) -> Response:
-        """Have the index made anew from the log. Until it is complete (``/readyz`` tells how far it is), searches wait
-        for it or answer that it is being built; live delivery is not concerned.
+        """Have the index made anew from the log, in every worker. Until it is complete, searches wait for it or answer
+        that it is being built; live delivery is not concerned.
         """  # noqa: D205 - a description, not a summary
         access.everywhere(request, "admin")
         services.index.rebuild()
-        return json_response({"applied": services.index.applied, "last": services.hub.sequence}, 202)
+        return json_response(await status("rebuild"), 202)
 
+    async def status(question: str) -> IndexStatus:
+        answers = await services.peers.ask(question)
+        applied = {services.number: services.index.applied} | {number: int(data) for number, data in answers.items()}
+        missing = sorted(services.peers.workers - applied.keys())
+        return IndexStatus(min(applied.values()), services.hub.sequence, missing)
+
+    async def tell(_: bytes) -> bytes:
+        return b"%d" % services.index.applied
+
+    async def rebuild(data: bytes) -> bytes:
+        services.index.rebuild()
+        return await tell(data)
+
+    services.peers.answers |= {"index": tell, "rebuild": rebuild}
     return router

@@ -147,9 +147,6 @@ OPERATIONS: Final[Operations] = {
         request_headers={"Last-Event-ID": Parameter("Go on after this position")},
         problems=("not-found", "invalid-parameter", "log-unavailable"),
     ),
-    ("POST", "/api/index/rebuild"): Operation(
-        answer=record({"applied": COUNT, "last": COUNT}), status=202, problems=()
-    ),
     ("GET", "/api/sites"): Operation(answer=_page(ref("Site"))),
     ("GET", f"{_SITE}/cloud-nodes"): Operation(answer=_page(ref("CloudNodeView"))),
     ("GET", f"{_SITE}/connections"): Operation(answer=_page(ref("Connection"))),

@@ -1,0 +1,173 @@
+"""The workers of one server answer for each other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from cli_support import at, run
+from http_support import ask, event, put
+
+from doorstream.log import Connection
+from doorstream.server import peers as module
+from doorstream.server.peers import Answer, Peers
+from doorstream.testing.server import Demo, running_demo
+
+PATIENCE = 20.0
+PLENTY = 300
+
+
+@contextlib.asynccontextmanager
+async def opened(nats_url: str, number: int, *, server: str = "one", workers: int = 2) -> AsyncIterator[Peers]:
+    """One worker, with a connection of its own as in real life."""
+    connection = Connection()
+    await connection.open(nats_url)
+    peers = Peers(connection, server=server, number=number, workers=workers)
+    await peers.open()
+    try:
+        yield peers
+    finally:
+        await peers.close()
+        await connection.close()
+
+
+def answering(text: str) -> Answer:
+    """An answer that repeats the question."""
+
+    async def answer(data: bytes) -> bytes:
+        return text.encode() + data
+
+    return answer
+
+
+async def test_everybody_of_the_same_server_is_asked(nats_url: str) -> None:
+    async with (
+        opened(nats_url, 0, workers=3) as first,
+        opened(nats_url, 1, workers=3) as second,
+        opened(nats_url, 2, workers=3) as third,
+        opened(nats_url, 1, server="another") as stranger,
+    ):
+        for peers in (first, second, third, stranger):
+            peers.answers["name"] = answering(f"{peers.number} ")
+        assert await first.ask("name", b"a") == {1: b"1 a", 2: b"2 a"}
+        assert await third.ask("name") == {0: b"0 ", 1: b"1 "}
+        several = await asyncio.gather(*(second.ask("name", b"%d" % number) for number in range(50)))
+        assert several == [{0: b"0 %d" % number, 2: b"2 %d" % number} for number in range(50)]
+
+
+async def test_who_does_not_answer_is_left_out(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is not there, one that fails, one that has too much to say, and one that takes for ever."""
+    monkeypatch.setattr(module, "PATIENCE", 0.3)
+
+    async def fail(_: bytes) -> bytes:
+        raise RuntimeError("a fault")
+
+    async def stand_still(_: bytes) -> bytes:
+        await asyncio.sleep(60)
+        return b""
+
+    async with opened(nats_url, 0, workers=3) as first, opened(nats_url, 1, workers=3) as second:
+        second.answers |= {"name": answering("1 "), "fail": fail, "stand": stand_still}
+        second.answers["much"] = answering("x" * second.limit)
+        assert await first.ask("name") == {1: b"1 "}
+        assert await first.ask("much") == {1: b"x" * second.limit}
+        for question in ("fail", "stand", "unknown"):
+            assert await first.ask(question) == {}
+        assert await first.ask("much", b"more") == {}
+        assert await first.ask("name") == {1: b"1 "}
+
+
+async def test_a_lone_worker_asks_nobody(nats_url: str) -> None:
+    async with opened(nats_url, 0, workers=1) as peers:
+        assert await peers.ask("name") == {}
+        assert peers.workers == {0}
+
+
+async def test_without_nats_nobody_answers(nats_url: str) -> None:
+    async with opened(nats_url, 0) as first:
+        await first._connection.close()
+        assert await first.ask("name") == {}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def demo() -> AsyncIterator[Demo]:
+    """A server with two workers."""
+    async with running_demo(workers=2) as demo:
+        yield demo
+        assert "Traceback" not in demo.errors, demo.errors
+
+
+@contextlib.asynccontextmanager
+async def streams_at_both(demo: Demo) -> AsyncIterator[dict[str, aiohttp.ClientResponse]]:
+    """Streams, at least one with each worker, by the ids of their connections."""
+    headers = {"X-API-Key": demo.credentials["admin"]["api_key"]}
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(None)) as session:
+        found: dict[str, aiohttp.ClientResponse] = {}
+        while len({each.partition("-")[0] for each in found}) < 2:
+            assert len(found) < PLENTY, "the kernel gives everything to one worker"
+            opening = (session.get(f"{demo.url}/api/sites/{demo.site_id}/stream", headers=headers) for _ in range(20))
+            responses = await asyncio.gather(*opening)
+            known = await listed(demo, len(found) + len(responses))
+            found |= dict(zip([each for each in known if each not in found], responses, strict=True))
+        yield found
+
+
+async def listed(demo: Demo, count: int) -> list[str]:
+    """The ids of all connections, as soon as there are so many."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            answer = (await ask(demo, "GET", "/api/connections")).body
+            assert answer["missing"] == []
+            assert answer["total"] == len(answer["items"])
+            if answer["total"] == count:
+                return [each["id"] for each in answer["items"]]
+            await asyncio.sleep(0.02)
+
+
+async def test_whoever_answers_knows_the_connections_of_all_and_ends_any(demo: Demo) -> None:
+    async with streams_at_both(demo) as streams:
+        for _ in range(20):  # each over a connection of its own: both workers are asked
+            assert len(await listed(demo, len(streams))) == len(streams)
+        leaving = {each.partition("-")[0]: each for each in streams}
+        for left, connection in enumerate(leaving.values(), 1):
+            assert (await ask(demo, "DELETE", f"/api/connections/{connection}")).status == 204
+            assert connection not in await listed(demo, len(streams) - left)
+        assert (await ask(demo, "DELETE", "/api/connections/1-abc")).status == 404
+
+
+async def test_metrics_are_of_all_workers(demo: Demo) -> None:
+    """Counters are summed by whoever reads them, so each worker's are there whichever answers."""
+    async with streams_at_both(demo) as streams:
+        wanted = Counter(each.partition("-")[0] for each in streams)
+        for _ in range(20):
+            async with aiohttp.ClientSession() as session, session.get(f"{demo.url}/metrics") as answer:
+                lines = (await answer.text()).splitlines()
+            found = {}
+            for line in lines:
+                if line.startswith('doorstream_connections{dialect="events"'):
+                    labels, _, value = line.rpartition(" ")
+                    found[labels.partition('worker="')[2].partition('"')[0]] = float(value)
+            assert found == wanted
+            assert 'doorstream_workers{state="answered",worker=' not in "\n".join(lines)
+            assert 'doorstream_workers{state="answered"} 2.0' in lines
+            assert 'doorstream_workers{state="missing"} 0.0' in lines
+            assert sum(line.startswith("process_resident_memory_bytes{") for line in lines) == 2
+            assert len([line for line in lines if line.startswith("# TYPE")]) == len(
+                {line.split()[2] for line in lines if line.startswith("# TYPE")}
+            ), "a family is there once"
+
+
+async def test_the_index_of_every_worker_is_made_anew(demo: Demo) -> None:
+    await put(demo, [event(f"made-{number}") for number in range(300)])
+    ended = await run("index", "rebuild", *at(demo))
+    assert ended.status == 0, ended
+    assert "the index is complete" in ended.output
+    index = (await ask(demo, "GET", "/api/index")).body
+    assert index["applied"] == index["last"]
+    assert index["missing"] == []
