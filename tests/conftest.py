@@ -7,6 +7,7 @@ import pytest
 
 from doorstream.log import Connection
 from doorstream.log.embedded import EmbeddedServer, lock_data_directory
+from doorstream.testing import until
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +31,10 @@ async def nats_url(shared_server: EmbeddedServer) -> str:
     for name in (await connection.api("STREAM.NAMES"))["streams"] or ():
         await connection.api(f"STREAM.DELETE.{name}")
     await connection.close()
+    # It removes what a deleted stream kept after it has answered. A stream of the same name that is created or deleted
+    # meanwhile is now and then refused ("error creating store for stream", 10049), or has what the first one had.
+    streams = shared_server._directory / "store" / "jetstream"
+    await until(lambda: not any(streams.glob("*/streams/*")), 60)
     return shared_server.url
 
 

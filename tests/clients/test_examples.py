@@ -16,6 +16,8 @@ import engineio
 import pytest
 import socketio
 
+from doorstream.testing.server import free_port
+
 ROOT = Path(__file__).parents[2]
 NODE_FOLDER = Path(__file__).parent / "node"
 
@@ -28,8 +30,9 @@ def run() -> Iterator[Run]:
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(name: str, *options: str) -> str:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = (
+            free_port()
+        )  # not one that an outgoing connection may take, such as the ones below, which may meet themselves
         command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), "--port", str(port), *options]
         processes.append(subprocess.Popen(command))
         for _ in range(500):
@@ -197,13 +200,21 @@ const io = require(%s);
 const socket = io(`http://${address}%s`, { auth: { token: "t" }, ...%s });
 socket.on("connect", () => {
   socket.emit("message", 1, "é€😀", { data: Buffer.from([0, 255]) });
-  socket.emit("message-with-ack", [Buffer.from("hey")], (value) => {
-    console.log("ack", JSON.stringify(value));
-    setTimeout(() => { console.log(socket.io.engine.transport.name); socket.close(); }, 300);
-  });
+  socket.emit("message-with-ack", [Buffer.from("hey")], (value) => told("ack", value));
 });
-socket.on("auth", (auth) => console.log("auth", JSON.stringify(auth)));
-socket.on("message-back", (...values) => console.log("back", JSON.stringify(values)));
+socket.on("auth", (auth) => told("auth", auth));
+socket.on("message-back", (...values) => told("back", values));
+let missing = 3;
+function told(what, value) {
+  console.log(what, JSON.stringify(value));
+  if (--missing === 0) leave();
+}
+function leave() { // with everything received and the transport upgraded
+  const engine = socket.io.engine;
+  if (engine.transport.name !== %s) { engine.once("upgrade", leave); return; }
+  console.log(engine.transport.name);
+  setTimeout(() => socket.close(), 300); // anything more would be heard
+}
 for (const name of ["connect_error", "error"]) socket.on(name, (error) => console.log(name, String(error)));
 """
 
@@ -220,7 +231,7 @@ async def test_pdk_4_and_6_the_socketio_echo_with_socket_io_client(
 ) -> None:
     """The current client and the old one (Engine.IO 3), on every transport."""
     address = run("socketio_echo")
-    lines = await node(SOCKETIO_SCRIPT % (json.dumps(package), namespace, options), address)
+    lines = await node(SOCKETIO_SCRIPT % (json.dumps(package), namespace, options, json.dumps(transport)), address)
     data = '{"type":"Buffer","data":[0,255]}'
     assert sorted(lines) == sorted(
         [
@@ -236,8 +247,8 @@ async def test_pdk_4_and_6_the_socketio_echo_with_socket_io_client(
 async def test_an_unknown_namespace_is_refused(run: Run) -> None:
     address = run("socketio_echo")
     lines = await node(
-        SOCKETIO_SCRIPT % ('"socket.io-client"', "/random", "{reconnection: false}")
-        + "setTimeout(() => socket.close(), 500);",
+        SOCKETIO_SCRIPT % ('"socket.io-client"', "/random", "{reconnection: false}", "null")
+        + 'socket.on("connect_error", () => socket.close());',
         address,
     )
     assert lines == ["connect_error Error: Invalid namespace"]

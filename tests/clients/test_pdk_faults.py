@@ -17,38 +17,44 @@ async def test_drop_connections_every() -> None:
     """Each is cut after that time, again and again, and a recovering client misses nothing for it."""
     async with running_demo(drop_connections_every=0.8) as demo:
         token = await demo.system_token()
+        began = time.monotonic()
         # A transport that is lost while it upgrades needs the client's own time-outs; what is tested is the switch.
         async with programs(demo, ("4-websocket", "4-polling", "ws"), token, ALLOWED) as running:
             started = time.monotonic()
             ids: list[str] = []
-            while time.monotonic() < started + 3.5:
+
+            def is_enough() -> bool:
+                return all(len(running[kind].all("disconnect")) >= 3 for kind in RECOVERING[1:])
+
+            while time.monotonic() < started + 3.5 or not is_enough():
+                assert time.monotonic() < started + 15, "they are not cut again and again"
                 ids += await put(demo, f"drop-{len(ids)}")
                 await asyncio.sleep(0.05)
             for kind in RECOVERING[1:]:
                 assert await running[kind].receives(len(ids)) == ids
-                assert 3 <= len(running[kind].all("disconnect")) <= 5
-            assert running["ws"].all("disconnect")
+                assert len(running[kind].all("disconnect")) <= (time.monotonic() - began) / 0.8, "cut too early"
+            await running["ws"].tells("disconnect")
 
 
 async def test_duplicate_rate_and_delay() -> None:
     """Every event twice, in order, and so many seconds after it was acknowledged."""
-    async with running_demo(duplicate_rate=1, delay=0.7) as demo:
+    async with running_demo(duplicate_rate=1, delay=1.5) as demo:
         async with programs(demo, ("4-websocket", "2", "ws"), await demo.system_token(), ALLOWED) as running:
             before = time.monotonic()
             await put(demo, "dup-1", "dup-2")
             acknowledged = time.monotonic() - before
             for client in running.values():
                 assert await client.receives(4) == ["dup-1", "dup-1", "dup-2", "dup-2"]
-            assert time.monotonic() - before >= 0.7
-            assert acknowledged < 0.7
+            assert time.monotonic() - before >= 1.5
+            assert acknowledged < 1.5
         assert_calm(demo)
 
 
 async def test_idle_clients_stay_connected() -> None:
     """Through many heartbeats, which go in opposite directions in the two versions of Engine.IO."""
-    async with running_demo(settings={"ping_interval": 0.3, "ping_timeout": 0.6}) as demo:
+    async with running_demo(settings={"ping_interval": 0.3, "ping_timeout": 1.5}) as demo:
         async with programs(demo, KINDS, await demo.system_token(), ALLOWED, beat=300) as running:
-            await asyncio.sleep(2.5)
+            await asyncio.sleep(3)
             await put(demo, "idle-1")
             for kind, client in running.items():
                 assert await client.receives(1) == ["idle-1"], kind

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from pdk_programs import seconds_left
 from signalr_program import (
     ADMIN,
     SKIP,
@@ -323,7 +325,7 @@ async def test_a_restart_of_everything_is_survived_with_since() -> None:
 @pytest.mark.node
 async def test_sal_13_token_expiry_in_both_settings() -> None:
     """D8: the hub stays open; or, if so set, closes in a way that brings reconnecting clients back with a new token."""
-    async with running_demo(settings={"salto_token_ttl": 2.5}) as demo:
+    async with running_demo(settings={"salto_token_ttl": 3.5}) as demo:
         token = await access_token(demo)
         async with hub_client(hub_url(demo), token=token, options=SKIP) as program:
             await program.tells("connected")
@@ -331,7 +333,7 @@ async def test_sal_13_token_expiry_in_both_settings() -> None:
             await demo.api.ingest(demo.site_id, access("later"))
             await program.tells("message")
             assert not program.all("close")
-    async with running_demo(settings={"salto_token_ttl": 2.5, "salto_close_at_expiry": True}) as demo:
+    async with running_demo(settings={"salto_token_ttl": 3.5, "salto_close_at_expiry": True}) as demo:
         for options in ({"options": SKIP}, {"stateful": True}):
             token = await access_token(demo)
             async with (
@@ -339,6 +341,10 @@ async def test_sal_13_token_expiry_in_both_settings() -> None:
                 hub_client(hub_url(demo), token=token, reconnect=[0, 300, 300], **options) as program,
             ):
                 await program.tells("connected")
+                await plain.tells("connected")
+                await asyncio.sleep(
+                    max(0.0, seconds_left(token) - 0.5)
+                )  # so that the next one is good for long after it
                 program.do("token", value=await access_token(demo))
                 assert "token expired" in (await plain.tells("close"))["message"]
                 await program.tells("reconnected")

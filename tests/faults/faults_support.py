@@ -144,9 +144,11 @@ class SocketIOReader:
             is_recovered, self._pid = pid == self._pid, pid
             self.opened += 1
             self.recovered += is_recovered
-            self.is_open = True
+            self.is_open = is_recovered
             if not is_recovered:
-                await socket.send_str(f"42{self._subscription}")
+                await socket.send_str(f"420{self._subscription}")
+        elif packet.startswith("430"):
+            self.is_open = True  # from now on it is told what it subscribed
         elif packet.startswith("42"):
             name, argument, self._offset = json.loads(packet[2:])
             self.events.append((name, argument))

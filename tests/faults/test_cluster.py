@@ -57,8 +57,9 @@ async def test_two_nodes_are_one_server_and_a_dead_nats_loses_nothing(cluster: C
         follower = SseReader(two.url, two.key, site)
         feeder = Feeder(one.url, one.key, site, "fed")
         async with running(follower.run()):
+            await until(lambda: follower.is_open, SOON, lambda: two.errors)  # it is to get the first event, too
             feeding = asyncio.create_task(feeder.run())
-            await until(lambda: follower.is_open and len(feeder.acknowledged) > 50, SOON, lambda: one.errors)
+            await until(lambda: len(feeder.acknowledged) > 50, SOON, lambda: one.errors)
             connection = Connection()
             await connection.open(cluster.url)
             leader = cluster.leader(await connection.api("STREAM.INFO.EVENTS"))

@@ -139,7 +139,6 @@ async def test_events_are_refused_before_the_disk_is_full(disk: Path, tmp_path: 
         followers, following = await follow(server, site)
         async with following:
             await until(lambda: followers.sse.is_open and followers.socket.is_open, 10)
-            await asyncio.sleep(0.2)  # its subscription has no answer
             assert (await source.array(large("a", 10)))[0] == 200
             ballast.leave(RESERVE + 8_000_000)
 
@@ -204,7 +203,6 @@ async def test_a_disk_that_is_really_full_under_nats_server(disk: Path, tmp_path
         followers, following = await follow(server, site)
         async with following:
             await until(lambda: followers.sse.is_open and followers.socket.is_open, 10)
-            await asyncio.sleep(0.2)  # its subscription has no answer
             assert (await source.array(large("a", 10)))[0] == 200
             ballast.leave(2 * PAGE)
             if min_free == "default":

@@ -81,13 +81,15 @@ async def followers(demo: Demo, token: str) -> AsyncIterator[dict[str, Ids]]:
             if all(ids() for ids in received.values()):
                 break
         yield received
+        audit: list[tuple[str, Any]] = readers[AUDIT].events
+        await until(lambda: audit[-1][0] == "liveEvent", 10, lambda: str(audit[-3:]))  # that of the last event
         for reader in readers.values():
             if isinstance(reader, SseReader):
                 assert not reader.gaps
             else:
                 assert not reader.refused
                 assert reader.recovered == reader.opened - 1, "a client was told that it was not recovered"
-        _check_live_events([event_name for event_name, _ in readers[AUDIT].events])
+        _check_live_events([event_name for event_name, _ in audit])
 
 
 def _check_live_events(names: list[str]) -> None:

@@ -37,7 +37,6 @@ async def test_a_server_that_stops_for_three_seconds():
 
 async def test_everybody_is_answered_in_time_when_the_server_does_not_answer(monkeypatch):
     """Those who wait for their turn too: group after group would wait for its own time-out."""
-    monkeypatch.setattr(commit_module, "REQUEST_TIMEOUT", 0.5)
     monkeypatch.setattr(commit_module, "_SWEEP", 0.05)
     loop = asyncio.get_running_loop()
     async with nats_server() as server, followed_log(server) as (connection, log, _got):
@@ -45,17 +44,18 @@ async def test_everybody_is_answered_in_time_when_the_server_does_not_answer(mon
         connection.on_stuck(lambda: stuck.append(loop.time()))
         await log.append(event("before"))
         await server.pause()
-        started = loop.time()
-        results = await asyncio.gather(
-            *(log.append(event(f"{n}")) for n in range(3000)),
-            *(log.append_batch([event(f"{a}.{n}") for n in range(500)]) for a in range(20)),
-            return_exceptions=True,
-        )
-        assert {type(result) for result in results} == {LogUnavailable}
-        assert loop.time() - started < 3
+        with monkeypatch.context() as impatient:
+            impatient.setattr(commit_module, "REQUEST_TIMEOUT", 0.5)
+            started = loop.time()
+            results = await asyncio.gather(
+                *(log.append(event(f"{n}")) for n in range(3000)),
+                *(log.append_batch([event(f"{a}.{n}") for n in range(500)]) for a in range(20)),
+                return_exceptions=True,
+            )
+            assert {type(result) for result in results} == {LogUnavailable}
+            assert loop.time() - started < 6, "one time-out after another are 16 s"
         assert stuck, "whoever owns the server is told"
         server.resume()
-        await asyncio.sleep(0.3)
         assert type(await log.append(event("after"))) is Stored
 
 
@@ -85,12 +85,13 @@ async def test_a_server_that_stops_for_longer_than_we_wait_is_given_up_and_found
         connection.client.options["ping_interval"] = 0.2
         await connection.client.force_reconnect()
         await until(lambda: connection.client.stats["reconnects"] == 1 and connection.client.is_connected)
-        monkeypatch.setattr(commit_module, "REQUEST_TIMEOUT", 0.5)
         await log.append(event("before"))
         await server.pause()
+        monkeypatch.setattr(commit_module, "REQUEST_TIMEOUT", 0.5)
         waiting = asyncio.create_task(log.append_batch([large_event(f"large-{n}") for n in range(200)]))
         await until(lambda: not connection.client.is_connected, 5)
         assert type((await asyncio.gather(waiting, return_exceptions=True))[0]) is LogUnavailable
+        monkeypatch.undo()
         server.resume()
         await until(lambda: connection.client.is_connected, 5)
         await log.append(event("after"))

@@ -14,9 +14,11 @@ import ctypes
 import fcntl
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import sysconfig
 import time
@@ -54,6 +56,23 @@ jetstream {{
   max_file_store: {max_file_store}
 }}
 """
+
+
+_LOW_PORTS = range(20_000, 32_000)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on and that the system does not hand to outgoing connections.
+
+    While a server is down, the connections of clients that dial it again must not take its port, not even by
+    connecting to themselves. Raises StartError.
+    """
+    for port in random.sample(_LOW_PORTS, 100):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise StartError("no free port found")
 
 
 def find_binary() -> str:
@@ -123,7 +142,7 @@ class EmbeddedServer:
         self._lock = lock
         self._user = "doorstream"
         self._password = secrets.token_urlsafe(32)
-        self._port = -1
+        self._port = free_port()
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -208,8 +227,8 @@ class EmbeddedServer:
         while time.monotonic() < deadline:
             if self._process.returncode is not None:
                 raise StartError(f"nats-server ended at once; see {self._directory / _LOG}")
-            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError, KeyError, IndexError):
-                self._port = int(json.loads(ports.read_text())["nats"][0].rsplit(":", 1)[1])
+            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+                json.loads(ports.read_text())
                 return
             await asyncio.sleep(_POLL)
         await self.stop()

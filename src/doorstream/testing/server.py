@@ -10,9 +10,7 @@ import contextlib
 import itertools
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,10 +21,11 @@ from typing import Any
 
 import aiohttp
 
+from doorstream.log.embedded import free_port as free_port  # noqa: PLC0414 - tests have it from here
+
 _START_PATIENCE = 30.0
 _STOP_PATIENCE = 20.0
 _POLL = 0.01
-_LOW_PORTS = range(20_000, 32_000)
 _PROGRAM = """
 import json, os
 import msgspec
@@ -235,20 +234,6 @@ async def running_demo(
             await asyncio.to_thread(demo.stop)
         finally:
             demo.kill()
-
-
-def free_port() -> int:
-    """A port that nobody listens on and that the system does not hand to outgoing connections.
-
-    While a server is down, the connections of clients that dial it again must not take its port, not even by
-    connecting to themselves.
-    """
-    for port in random.sample(_LOW_PORTS, 100):
-        with socket.socket() as listener, contextlib.suppress(OSError):
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", port))
-            return port
-    raise ServerFailed("no free port found")
 
 
 def _arguments(options: Mapping[str, Any]) -> list[str]:

@@ -309,7 +309,7 @@ async def test_a_command_by_way_of_another_module_is_in_the_log_once(connection)
 
 async def test_whoever_may_not_cannot_fill_the_log(connection, monkeypatch):
     """Refused commands came with all that was given, 95 kB each, and as many as somebody sent."""
-    monkeypatch.setattr(audit, "_COUNTED_FOR", 0.05)
+    monkeypatch.setattr(audit, "_COUNTED_FOR", 2.0)
     monkeypatch.setattr(audit, "REFUSALS_PER_SECOND", 0.001)
     async with running_drivers(connection, drivers=[Lamp]) as house:
         lamp = await house.add_module("lamp", "Lamp")

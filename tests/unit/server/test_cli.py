@@ -218,22 +218,26 @@ async def test_ingest_of_a_pipe_that_stays_open(demo: Demo) -> None:
     process = await launch("ingest", "-", *at(demo))
     assert process.stdin is not None
     process.stdin.write(lines(event("slow-1")))
-    await asyncio.sleep(1.5)
-    process.stdin.write(lines(event("slow-2")))
-    await process.stdin.drain()
+    await until_newest(demo, "slow-1")
     await asyncio.sleep(0.5)
+    process.stdin.write(lines(event("slow-2")))
+    await until_newest(demo, "slow-2", "slow-1")
     process.send_signal(signal.SIGINT)
     async with asyncio.timeout(5):
         await process.wait()
     assert process.returncode == CTRL_C
     process.stdin.close()
     assert await process.communicate() == (b"", b"")
-    for _ in range(100):
-        found = [each["id"] for each in (await read(demo, limit=2)).body["events"]]
-        if found == ["slow-2", "slow-1"]:
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail(f"{found} is stored")
+
+
+async def until_newest(demo: Demo, *wanted: str) -> None:
+    """Wait until these are the newest events."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = (await read(demo, limit=len(wanted))).body["events"]
+            if [each["id"] for each in found] == [*wanted]:
+                break
+            await asyncio.sleep(0.05)
 
 
 async def test_ingest_that_is_refused(demo: Demo) -> None:

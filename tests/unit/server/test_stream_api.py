@@ -25,6 +25,7 @@ from doorstream.server.api.access import Reader
 from doorstream.server.api.stream import SseEncoder, SseStream
 from doorstream.server.services import Services
 from doorstream.server.settings import Settings
+from doorstream.testing import until
 from doorstream.testing.server import Demo, running_demo
 
 PATIENCE = 10.0
@@ -258,7 +259,10 @@ async def test_a_reader_that_reads_nothing_for_a_while(demo: Demo) -> None:
     ids = [f"e{number}" for number in range(4000)]
     async with connection(demo) as slow, follow(demo, site) as quick:
         slow.request("GET", path(demo, site))
-        await asyncio.sleep(0.2)
+        text = bytearray()
+        async with asyncio.timeout(PATIENCE):
+            while b"id: " not in text:  # it follows
+                text += await slow.read(90_000)
         before = _resident(worker)
         quick_ids: list[str] = []
         for start in range(0, len(ids), 100):
@@ -266,7 +270,6 @@ async def test_a_reader_that_reads_nothing_for_a_while(demo: Demo) -> None:
             quick_ids += await quick.ids(100)
         assert quick_ids == ids
         assert _resident(worker) - before < MAY_GROW_BY
-        text = bytearray()
         async with asyncio.timeout(30):
             while b'"e3999"' not in text[-100_000:]:
                 text += await slow.read(90_000)
@@ -371,11 +374,9 @@ async def test_a_reader_that_catches_up_at_once_stays_live(services: Services) -
     await put_in_until(services, lambda: len(got) == 2)
     gate.set_result(None)  # the reader goes on right before the stream would fall back
     stream.write(b"x" * 1_000_001)
-    await asyncio.sleep(0.05)
-    assert len(got[-1]) >= 1_000_001
+    await until(lambda: len(got[-1]) >= 1_000_001)
     await put_in(services, 1000)
-    await asyncio.sleep(0.05)
-    assert b'"e1000"' in got[-1]
+    await until(lambda: b'"e1000"' in got[-1])
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
 

@@ -117,7 +117,7 @@ async def ready(house: House, broker: Broker, kind: str = "shelly", **settings: 
 async def test_a_shelly_is_locked_although_the_module_was_restarted(house: House, broker: Broker) -> None:
     """Its relay has no timer of its own; a restart within the dwell once left the door unlocked for ever."""
     async with SimulatedRelay("shelly", "dev1").plugged_in(broker) as relay:
-        door = await ready(house, broker, dwell=1.0)
+        door = await ready(house, broker, dwell=2.0)
         await house.call(door, "unlock")
         assert house.status(door, "lock_due") > 0
         await house.drivers.restart(door)
@@ -153,9 +153,9 @@ async def test_a_relay_whose_own_timer_fails_is_locked(
     house: House, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that kept it is left alone."""
-    monkeypatch.setattr(module, "_OWN_TIMER", 0.1)
+    monkeypatch.setattr(module, "_OWN_TIMER", 0.5)
     async with SimulatedRelay("tasmota", "dev1").plugged_in(broker) as relay:
-        door = await ready(house, broker, "tasmota", dwell=0.2)
+        door = await ready(house, broker, "tasmota", dwell=1.0)
         await house.call(door, "unlock")
         await until(lambda: house.status(door, "lock_due") is None)
         assert relay.commands[-1] == "cmnd/dev1/POWER1 OFF"
@@ -187,7 +187,7 @@ async def test_a_second_unlock_never_shortens_the_first(house: House, broker: Br
 async def test_a_door_that_is_held_open_stays_open(house: House, broker: Broker) -> None:
     """To unlock it neither ends the hold nor touches the relay; nothing that was due ends it; a restart neither."""
     async with SimulatedRelay("shelly", "dev1").plugged_in(broker) as relay:
-        door = await ready(house, broker, dwell=0.3)
+        door = await ready(house, broker, dwell=1.5)
         await house.call(door, "unlock")
         await house.call(door, "hold_open")
         assert house.status(door, "lock_due") is None
@@ -211,6 +211,7 @@ async def test_a_hold_ends_with_the_relay(house: House, broker: Broker) -> None:
         await house.call(door, "hold_open")
         await relay.switch(on=False)
         await until(lambda: house.status(door, "mode") == "normal")
+        await until(lambda: len(happened(house)) == 4)
         assert happened(house)[2:] == ["device.input.relay.off", "device.forceopen.off"]
         assert await house.call(door, "unlock") is True
         assert relay.on
