@@ -2,7 +2,7 @@
 
 import asyncio
 
-from measure import Answers, Endpoint, MeasurementError, Watch
+from generator import Answers, Endpoint, MeasurementError, Watch
 
 CONNECTIONS = 32
 

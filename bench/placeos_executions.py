@@ -3,7 +3,7 @@
 import asyncio
 from typing import cast
 
-from measure import Answers, Endpoint, MeasurementError, Watch
+from generator import Answers, Endpoint, MeasurementError, Watch
 
 from doorstream.protocols.websocket import text_frame
 

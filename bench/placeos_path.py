@@ -68,6 +68,7 @@ class Status:
     def value(self, module_id: str, variable: str) -> bytes | None:
         """No value."""
         del module_id, variable
+        return None
 
     def on_change(self, callback: Callable[[str, str, bytes | None], None]) -> None:
         """Tell that one."""

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from measure import Sample
+from generator import Sample
 from rows import Requirement, Row
 
 # The page is typeset; in code these three would pass for a hyphen and a letter.

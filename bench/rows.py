@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from measure import Sample
-from measures import (
+from generator import Sample
+from samples import (
     Plan,
     closed_live,
     closed_over_http,

@@ -1,7 +1,7 @@
 """Measure doorstream and its peers in turn and write BENCHMARKS.md; `make bench` runs this.
 
-The full run takes 20 to 25 minutes, --quick less than three. --quick and --only print their figures and write nothing
-unless --output names a file.
+The full run takes half an hour, --quick less than five minutes. --quick and --only print their figures and write
+nothing unless --output names a file.
 """
 
 import argparse
@@ -20,10 +20,10 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
-from measure import BUILD, HERE, MeasurementError, Sample, compile_generator, write_events
-from measures import FULL, QUICK, Plan
+from generator import BUILD, HERE, MeasurementError, Sample, compile_generator, write_events
 from report import number, page, verdict_table
 from rows import ROWS, Row
+from samples import FULL, QUICK, Plan
 from servers import install_peers, peer_versions, start_server
 
 Results = dict[str, dict[str, list[Sample]]]

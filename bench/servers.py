@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from measure import (
+from generator import (
     BUILD,
     EVENT,
     EVENT_FOR_EQUAL_FRAMES,
@@ -191,7 +191,7 @@ def start_server(name: str, group: str, sites: int) -> Iterator[Server]:
             yield server
         return
     with _child(command) as (pid, ready):
-        known = {key: ready[key] for key in ("port", "control_port", "targets") if key in ready}
+        known: dict[str, Any] = {key: ready[key] for key in ("port", "control_port", "targets") if key in ready}
         if name == SIGNALR:
             known |= {"targets": ready["hubs"], "protocol": "signalr"}
         elif name in (SAME_ID, DIFFERENT_IDS):

@@ -5,6 +5,7 @@ Only identifiers differ: of the system and module, and what is booked.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -140,6 +141,27 @@ async def test_pos_09_the_errors_of_the_seed(demo: Demo, code: int, message: Any
     assert answer["msg"]
 
 
+async def test_pos_08_a_binding_made_before_its_module_exists(demo: Demo) -> None:
+    """Its variable is told when the module appears, and followed from then on."""
+    sys = demo.credentials["placeos"]["system_id"]
+    modules = "/api/engine/v2/modules"
+    room = {"driver_id": "driver-bookings", "control_system_id": sys, "custom_name": "Room"}
+    bind = {"id": 1, "cmd": "bind", "sys": sys, "mod": "Room", "index": 1, "name": "bookings"}
+    async with program(demo) as client:
+        (success,) = await client.ask(bind)
+        assert (success["type"], success["meta"]["mod"]) == ("success", "Room")
+        module = await demo.api.call("POST", modules, json=room)
+        await client.receives(2)
+        assert client.messages[1:] == [{"id": 1, "type": "notify", "value": "[]", "meta": success["meta"]}]
+        async with asyncio.timeout(30):
+            while not (await demo.api.call("GET", f"{modules}/{module['id']}"))["connected"]:  # noqa: ASYNC110 - over HTTP
+                await asyncio.sleep(0.01)
+        book = bind | {"id": 2, "cmd": "exec", "name": "make_booking", "args": [1631058815]}
+        answers = await client.ask(book, 2)
+        assert sorted((each["id"], each["type"]) for each in answers) == [(1, "notify"), (2, "success")]
+        await demo.api.call("DELETE", f"{modules}/{module['id']}")
+
+
 async def test_pos_16_door_security_on_every_door(demo: Demo) -> None:
     """``door_list`` and ``unlock`` by ``exec``, on doors and on the access control of the site."""
     sys = demo.credentials["placeos"]["system_id"]
@@ -156,6 +178,9 @@ async def test_pos_16_door_security_on_every_door(demo: Demo) -> None:
         (answer,) = await client.ask(base | {"id": 100, "mod": "AccessControl", "name": "door_list"})
         assert {door["door_id"] for door in answer["value"]} == seen
         (answer,) = await client.ask(base | {"id": 101, "index": 1, "name": "unlock"})
+        assert answer["value"] is True
+        (itself,) = (await client.ask(base | {"id": 103, "index": 1, "name": "door_list"}))[0]["value"]
+        (answer,) = await client.ask(base | {"id": 104, "index": 1, "name": "unlock", "args": [itself["door_id"]]})
         assert answer["value"] is True
         (answer,) = await client.ask(base | {"id": 102, "index": 1, "name": "unlock", "args": ["another door"]})
         assert answer["value"] is False

@@ -59,6 +59,18 @@ async def test_sal_14_pages_by_time_in_both_directions(demo: Demo) -> None:
         assert [each for each in found if each.startswith("a")] == [f"a{number}" for number in expected]
 
 
+@pytest.mark.parametrize("order", [" desc", " asc", ""])
+async def test_the_order_of_the_wall_clock_is_that_of_the_instants(demo: Demo, order: str) -> None:
+    """``local_date_time`` sorts as ``utc_date_time`` does; without a direction ascending."""
+    answers = []
+    for name in ("local_date_time", "utc_date_time"):
+        status, page = await entries(demo, f"$top=1000&$orderby={name}{order}")
+        assert status == 200
+        answers.append([each for each in ids(page) if each.startswith("a")])
+    ascending = [f"a{number}" for number in range(10)]
+    assert answers == [ascending[::-1] if order == " desc" else ascending] * 2
+
+
 async def test_sal_14_an_empty_page_with_a_token_goes_on(demo: Demo) -> None:
     """A relay that switched for another reason than a command is no entry, and is left out behind the limit."""
     site = await demo.api.create_site(name="Pier House")
@@ -131,6 +143,7 @@ async def test_the_documented_date_filter(demo: Demo, condition: str, expected: 
         ("$filter=user_id eq 'x'", 1102),
         ("$filter=utc_date_time ge DateTime'yesterday'", 1102),
         ("$orderby=id", 1102),
+        ("$orderby=local_date_time down", 1102),
         ("$top=0", 1100),
         ("$top=many", 1100),
         ("$top=-5", 1100),

@@ -24,6 +24,7 @@ from signalr_program import (
     upgrade,
 )
 
+from doorstream.gateway.signalr import HubOptions
 from doorstream.testing.server import Demo, running_demo
 
 ALLOWED, DENIED, FORCED = "device.request.allowed", "device.request.denied", "device.alarm.forced"
@@ -122,6 +123,32 @@ async def test_sal_04_who_is_refused(demo: Demo) -> None:
     assert await upgrade(f"{demo.url}/v1/hub/entries?x=1", token) == 400
     assert await upgrade(url + "&id=forged", token) == 404
     assert await upgrade(hub_url(demo, "nothing"), token) == 404
+
+
+async def test_sal_04_who_is_refused_by_the_negotiation(demo: Demo) -> None:
+    """With the same status, which is where clients that negotiate are told."""
+    token, weak = await access_token(demo), await access_token(demo, scope="offline_access")
+    nowhere = f"{demo.url}/v1/hub/entries?x=1"
+    for url, bearer, expected in (
+        (hub_url(demo), token, 200),
+        (hub_url(demo), None, 401),
+        (hub_url(demo), "forged", 401),
+        (hub_url(demo), token[:-4] + "AAAA", 401),
+        (hub_url(demo), weak, 403),
+        (hub_url(demo, site_id=STRANGER), token, 403),
+        (hub_url(demo, user_id=account(demo, ADMIN)["user_id"]), await access_token(demo, USER), 403),
+        (nowhere, token, 400),
+    ):
+        headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
+        asked = url.replace("?", "/negotiate?") + "&negotiateVersion=1"
+        async with aiohttp.ClientSession() as session, session.post(asked, headers=headers) as answer:
+            assert answer.status == expected, (url, await answer.text())
+            assert ("connectionToken" in await answer.text()) == (expected == 200)
+
+
+def test_sal_10_clients_hear_from_the_server_in_time() -> None:
+    """Clients give up after 30 s of silence, and the vendor's server pings every 15 s."""
+    assert HubOptions().ping_interval <= 15
 
 
 @pytest.mark.parametrize("hub", ["entries", "incidents"])

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from contract_support import Made
 from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemas import found, references_in, schemas_in
 
 from doorstream.server.api.problems import CODES, MEDIA_TYPE, TYPE
@@ -31,6 +32,11 @@ def operations(made: Made) -> list[tuple[str, str, dict[str, Any]]]:
 def answer_of(made: Made, answer: dict[str, Any]) -> dict[str, Any]:
     """An answer, wherever it stands."""
     return found(made.openapi, answer["$ref"]) if "$ref" in answer else answer
+
+
+def test_the_document_is_openapi(made: Made) -> None:
+    """As a whole, by the schema of OpenAPI 3.1."""
+    assert [error.message for error in OpenAPIV31SpecValidator(made.openapi).iter_errors()] == []
 
 
 def test_every_route_is_documented(made: Made) -> None:
@@ -198,4 +204,4 @@ async def test_the_pages_need_nobody_else(demo: Demo) -> None:
 def test_what_is_committed_is_what_is_shown() -> None:
     """The folder of the snapshots has them."""
     folder = Path(__file__).parents[2] / "docs" / "api"
-    assert sorted(path.name for path in folder.iterdir()) == ["asyncapi.json", "openapi.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["asyncapi.json", "openapi.json", "released"]

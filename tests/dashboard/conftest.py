@@ -6,10 +6,11 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from doorstream.testing.server import Demo, running_demo
 
@@ -17,6 +18,7 @@ _TESTS = Path(__file__).parents[1]
 sys.path.append(str(_TESTS / "clients"))  # the browser that the tests of the clients drive
 
 from browser_program import chromium  # noqa: E402 - found by the line above
+from person import Person, person_at  # noqa: E402 - imports what is found there too
 
 _PACKAGES = (_TESTS / "clients/node/node_modules/playwright-core", _TESTS.parent / "ui/node_modules/axe-core")
 
@@ -30,6 +32,13 @@ def demo() -> Iterator[Demo]:
         yield demo
         runner.run(running.__aexit__(None, None, None))
         assert "Traceback" not in demo.errors, demo.errors
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def signed_in(demo: Demo) -> AsyncIterator[Person]:
+    """An administrator. One browser for all tests of a file: starting another takes longer than most of them."""
+    async with person_at(demo) as person:
+        yield person
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

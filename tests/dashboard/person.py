@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,7 +19,16 @@ from doorstream.testing.server import Demo
 _AXE = Path(__file__).parents[2] / "ui/node_modules/axe-core/axe.min.js"
 _DRIVER = "../../dashboard/driver.cjs"
 _PATIENCE = 40.0
+DOOR = {"deviceId": "some-door", "device": {"id": "some-door", "name": "Test door"}}
+"""Where it happened, in a body: a door that the directory does not know."""
+
 _FAULTS = re.compile(r"Refused to|violates the following|Content Security Policy|TrustedHTML|Uncaught")
+
+
+def happened(topic: str, who: str | None = None, *, late: int = 0, **more: Any) -> dict[str, Any]:
+    """An event at the test door, ``late`` milliseconds ago."""
+    body = DOOR | ({"holderId": who, "holder": {"id": who, "name": who}} if who else {}) | more
+    return {"topic": topic, "occurred": int(time.time() * 1000) - late, "body": body}
 
 
 class Person(NodeClient):
@@ -48,11 +58,11 @@ class Person(NodeClient):
         assert self.demo is not None
         await self.does("goto", url=f"{self.demo.url}/#/{place}")
 
-    async def signs_in(self) -> None:
-        """With the administrator's key, from the sign-in page."""
+    async def signs_in(self, key: str | None = None) -> None:
+        """With a key, or the administrator's, from the sign-in page."""
         assert self.demo is not None
         await self.does("goto", url=f"{self.demo.url}/")
-        await self.does("fill", label="API key", value=self.demo.credentials["admin"]["api_key"])
+        await self.does("fill", label="API key", value=key or self.demo.credentials["admin"]["api_key"])
         await self.clicks("Sign in")
         await self.sees(role="heading", name="Live")
 

@@ -21,7 +21,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "phone": {"width": 360, "height": 740},
 }
 _FOCUS = """(() => { const at = document.activeElement; return at.getAttribute('aria-label') || at.textContent })()"""
-_SETTLED = "!document.querySelector('.skeleton') && document.querySelector('main')"
+_SETTLED = """!document.querySelector('.skeleton') && document.querySelector('main') &&
+  !document.getAnimations().some((each) => each instanceof CSSTransition)"""  # colours change over a moment
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -28,6 +28,22 @@ _SHOWN_NAMES = (
     "[...document.querySelectorAll('.events > li b:first-of-type')].map((each) => each.textContent).reverse()"
 )
 
+_COUNTED = "document.querySelector('figcaption').innerText.includes('%d events in 5 minutes, at most')"
+_GAP = """(() => {
+  const real = window.fetch
+  window.fetch = async (address, init) => {
+    const answer = await real(address, init)
+    if (!String(address).endsWith("/stream")) return answer
+    const { readable, writable } = new TransformStream()
+    const writer = writable.getWriter()
+    writer.write(new TextEncoder().encode('event: gap\\ndata: {"first":"1"}\\n\\n'))
+    writer.releaseLock()
+    answer.body.pipeTo(writable, { signal: init.signal }).catch(() => undefined)
+    return new Response(readable, { headers: answer.headers })
+  }
+})()"""
+"""From now on the page hears of a gap at the beginning of its stream, as when what it asks for is no longer kept."""
+
 
 def passing(*names: str) -> list[dict[str, Any]]:
     """Somebody passes a door, one after the other."""
@@ -49,6 +65,12 @@ async def people(person: Person, letter: str = "p") -> list[str]:
     return [name for name in names if name[0] == letter and name[1:].isdigit()]
 
 
+async def events(demo: Demo) -> list[dict[str, Any]]:
+    """All that are kept."""
+    kept: list[dict[str, Any]] = (await demo.api.call("GET", f"/api/sites/{demo.site_id}/events"))["events"]
+    return kept
+
+
 async def put(demo: Demo, *names: str) -> None:
     await demo.api.ingest(demo.site_id, *passing(*names))
 
@@ -58,6 +80,8 @@ async def test_a_restart_under_an_open_page_leaves_no_gap() -> None:
     async with running_demo(fixed_port=True) as demo, person_at(demo) as person:
         await put(demo, "p1", "p2")
         await person.sees("p2 was let in")
+        await person.does("until", code="document.querySelectorAll('.timeline rect.access').length > 0")
+        await person.does("until", code=_COUNTED % len(await events(demo)))
         await asyncio.to_thread(demo.kill)
         await person.sees("The server has not answered for")
         await person.sees("Server away")
@@ -72,6 +96,18 @@ async def test_a_restart_under_an_open_page_leaves_no_gap() -> None:
         assert await people(person) == ["p1", "p2", "p3", "p4", "p5", "p6"]
         await person.opens("doors")
         await person.sees(role="heading", name="Doors")
+
+
+async def test_a_gap_is_said_plainly(demo: Demo) -> None:
+    """Where not everything of the time between is kept any more, the page does not say that nothing is missing."""
+    async with person_at(demo) as person:
+        await person.does("ask", code=_GAP)
+        newest = (await demo.api.call("GET", "/api/connections"))["items"][0]
+        await demo.api.call("DELETE", f"/api/connections/{newest['id']}")
+        await person.sees("there is a gap in what this page shows")
+        await put(demo, "after the gap")
+        await person.sees("after the gap was let in")
+        await person.does("lose", text="nothing is missing")
 
 
 async def test_what_happened_while_the_line_was_cut_is_marked(demo: Demo) -> None:

@@ -150,7 +150,11 @@ async def index_rebuild(server: _At = _DEFAULT, *, offline: Path | None = None) 
         await _delete_index(offline.absolute())
         return
     async with server.open() as remote:
-        last = (await remote.call("POST", "/api/index/rebuild"))["last"]
+        begun = await remote.call("POST", "/api/index/rebuild")
+        if begun["missing"]:
+            workers = ", ".join(map(str, begun["missing"]))
+            raise CommandError(f"worker {workers} did not answer and keeps its index; repeat this when it is back")
+        last = begun["last"]
         with _progress(BarColumn(), MofNCompleteColumn()) as progress:
             task = progress.add_task("events", total=last)
             is_complete = False

@@ -23,7 +23,7 @@ from doorstream.server import logs
 from doorstream.server.control import Started
 from doorstream.server.demo import Credentials, client_id
 from doorstream.server.settings import DAY, DemoSettings, Settings, SignInLink
-from doorstream.server.supervisor import Supervisor
+from doorstream.server.supervisor import OnStarted, Supervisor
 
 CLIENT_FILE = "client.json"
 DEMO_DIRECTORY = Path(".doorstream-demo")
@@ -122,7 +122,7 @@ async def serve(  # noqa: PLR0913 - one parameter for each option
         Days for which events are kept.
     retain:
         Days for a class of topics that is kept shorter or longer, as in ``--retain.alarm 365``. The classes are
-        access, alarm, door, own and system.
+        access, alarm, door, own and system. With one of these options the whole table of a file does not count.
     log_max_bytes:
         The size of the whole log, of which the oldest events leave first; -1 for no limit.
     min_free:
@@ -149,7 +149,7 @@ async def serve(  # noqa: PLR0913 - one parameter for each option
         if word.admin_key is not None:
             print(f"administrator's API key, shown only now: {word.admin_key}", flush=True)
 
-    await _supervise(Supervisor(settings, started))
+    await _supervise(settings, started)
 
 
 async def demo(  # noqa: PLR0913 - one parameter for each option
@@ -200,7 +200,7 @@ async def demo(  # noqa: PLR0913 - one parameter for each option
         text = json.dumps(credentials.as_json()) if as_json else credentials.as_text(link)
         print(text, flush=True)
 
-    await _supervise(Supervisor(settings, started))
+    await _supervise(settings, started)
 
 
 def _settings(listen: Listen, data_dir: Path, **more: object) -> Settings:
@@ -288,10 +288,10 @@ def networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     return found
 
 
-async def _supervise(supervisor: Supervisor) -> None:
-    logs.configure(json=False)
+async def _supervise(settings: Settings, started: OnStarted) -> None:
+    logs.configure(json=settings.log_json)
     try:
-        await supervisor.run()
+        await Supervisor(settings, started).run()
     except StartError as error:
         raise CommandError(str(error), status=2) from None
 

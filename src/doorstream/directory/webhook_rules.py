@@ -26,13 +26,14 @@ _MAX_HEADER = 4000
 _SECRECY_LEVELS = (0, 1, 2)
 
 _PATTERN = re.compile(r"[a-z0-9_.-]+\.\*")
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
-_VALUE = re.compile(r"[\x20-\x7e\x80-\xff]*")
-_OURS = frozenset(
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+
+CONNECTION_HEADERS = frozenset(
     {
         "connection",
         "content-length",
-        "content-type",
+        "expect",
         "host",
         "keep-alive",
         "proxy-authenticate",
@@ -42,12 +43,11 @@ _OURS = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
-        "webhook-id",
-        "webhook-signature",
-        "webhook-timestamp",
-        "x-pdk-signature",
     }
 )
+"""Headers (in lower case) that belong to the connection or name the target: no request may be given them (S4)."""
+
+_OURS = CONNECTION_HEADERS | {"content-type", "webhook-id", "webhook-signature", "webhook-timestamp", "x-pdk-signature"}
 
 
 class Sites(Protocol):
@@ -123,12 +123,12 @@ def _check_headers(headers: dict[str, str]) -> None:
     if len({name.lower() for name in headers}) < len(headers):
         raise InvalidEntity("headers", "the same header twice")
     for name, value in headers.items():
-        if not _HEADER.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             raise InvalidEntity("headers", "a header's name is made of letters, digits and dashes")
         if name.lower() in _OURS:
             raise InvalidEntity(f"headers.{name}", "is set by doorstream")
-        if not _VALUE.fullmatch(value) or len(value) > _MAX_HEADER:
-            raise InvalidEntity(f"headers.{name}", f"one line of at most {_MAX_HEADER} characters")
+        if not HEADER_VALUE.fullmatch(value) or len(value) > _MAX_HEADER:
+            raise InvalidEntity(f"headers.{name}", f"one line of at most {_MAX_HEADER} printable ASCII characters")
 
 
 def _check_pace(webhook: Webhook) -> None:

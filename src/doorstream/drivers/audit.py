@@ -27,7 +27,7 @@ TOPIC: Final = "x.command"
 REFUSALS: Final = (NotAllowed, BadArguments)
 """What comes of a command before it reaches the module."""
 AUDITED: Final[ContextVar[Caller | None]] = ContextVar("audited", default=None)
-"""Whose command is being carried out that is an event already."""
+"""Whose command is being carried out that is an event already: that very object, which goes along with its calls."""
 MOST_OF_ARGUMENT: Final = 256
 """Bytes of JSON that are kept of one argument, and characters of an error."""
 REFUSALS_PER_SECOND, REFUSALS_AT_ONCE = 1.0, 10.0
@@ -106,6 +106,11 @@ class Refusals:
         for key in keys or tuple(self._timers):
             self._timers.pop(key).cancel()
             self._tell(*key, self._counted.pop(key))
+
+
+def is_audited(caller: Caller) -> bool:
+    """Whether what that caller asks for now is part of a command that is an event already."""
+    return AUDITED.get() is caller
 
 
 def _cut(value: Any) -> Any:

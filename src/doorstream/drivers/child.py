@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from doorstream.drivers import wire
+from doorstream.drivers.audit import AUDITED, is_audited
 from doorstream.drivers.callers import Caller
 from doorstream.drivers.driver import Handle
 from doorstream.drivers.errors import DriverFault, DriversError, ExecutionFailed, Failure
@@ -56,7 +57,18 @@ class Process:
 
     async def run(self) -> None:
         """Do as the server says until it hangs up or says that this is the end."""
-        while (word := await self._pipe.receive()) is not None:
+        await self._listen()
+        listening = asyncio.create_task(self._listen())  # for the answers to what ``on_unload`` asks for
+        if self._instance is not None:
+            await self._instance.unload()
+        listening.cancel()
+        self._status.close()
+        self._lines.close()
+        await self._pipe.drain()
+
+    async def _listen(self) -> None:
+        """Do as the server says until this is the end."""
+        while not isinstance(word := await self._pipe.receive(), wire.Unload | None):
             match word:
                 case wire.Ping():
                     self._pipe.send(wire.Pong())
@@ -69,17 +81,10 @@ class Process:
                 case wire.Listen():
                     if self._instance is not None:
                         self._instance.logger.threshold = word.threshold
-                case wire.Unload():
-                    break
                 case _:
                     task = asyncio.create_task(self._answer(word))
                     self._work.add(task)
                     task.add_done_callback(self._work.discard)
-        if self._instance is not None:
-            await self._instance.unload()
-        self._status.close()
-        self._lines.close()
-        await self._pipe.drain()
 
     async def _answer(self, word: Any) -> None:
         number = getattr(word, "id", 0)
@@ -102,6 +107,8 @@ class Process:
         elif isinstance(word, wire.Update):
             await self._instance.update(_decode(word.settings))
         elif isinstance(word, wire.Execute):
+            if word.is_audited:
+                AUDITED.set(word.caller)  # for the task of this command
             return await self._instance.execute(word.name, _decode(word.args), word.caller)
         return None
 
@@ -150,7 +157,8 @@ class Process:
 
     async def call(self, name: str, index: int, function: str, args: Any, caller: Caller) -> bytes:
         """Call another module."""
-        word = wire.Call(next(self._numbers), name, index, function, _encode(args), caller)
+        number = next(self._numbers)
+        word = wire.Call(number, name, index, function, _encode(args), caller, is_audited(caller))
         return await self._ask(word) or b"null"
 
     async def emit(self, events: Sequence[Mapping[str, Any]]) -> None:

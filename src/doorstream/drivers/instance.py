@@ -121,12 +121,7 @@ class Instance:
     async def unload(self) -> None:
         """End everything that goes on in it. Does not raise; what does not end in time is left alone."""
         loaded, self._object = self._object, None
-        for handle in self._handles:
-            handle.cancel()
-        self._handles.clear()
-        ending = tuple(self._tasks)
-        for task in ending:
-            task.cancel()
+        ending = self._cancel()
         if ending:
             _, stubborn = await asyncio.wait(ending, timeout=UNLOAD_LIMIT)
             if stubborn:
@@ -136,6 +131,7 @@ class Instance:
                 await self._within(loaded.on_unload(), UNLOAD_LIMIT, "on_unload")
             except DriversError as error:
                 self._outside.wrote("error", str(error))
+            self._cancel()  # what it has begun at the end
 
     def listen(self, threshold: int) -> None:
         """Which log lines are wanted: those from this rank on."""
@@ -248,6 +244,16 @@ class Instance:
         if self._object is None:
             raise ModuleUnavailable(f"{self._module.name} {self._module.index} does not run")
         return self._object
+
+    def _cancel(self) -> tuple[asyncio.Task[Any], ...]:
+        """Tell everything that goes on to end; returns what then has to be waited for."""
+        for handle in self._handles:
+            handle.cancel()
+        self._handles.clear()
+        ending = tuple(self._tasks)
+        for task in ending:
+            task.cancel()
+        return ending
 
     def _executed(self, _: object) -> None:
         self._executing -= 1

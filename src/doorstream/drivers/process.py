@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from doorstream.drivers import wire
+from doorstream.drivers.audit import AUDITED, is_audited
 from doorstream.drivers.callers import Caller
 from doorstream.drivers.driver import Handle, ModuleInfo
 from doorstream.drivers.errors import DriversError, ExecutionFailed, Failure, ModuleUnavailable
@@ -105,7 +106,7 @@ class ProcessInstance:
         if len(self._answers) >= MAX_EXECUTING:
             raise ModuleUnavailable(f"{self._module.name} is carrying out {MAX_EXECUTING} commands already")
         number = next(self._numbers)
-        word = wire.Execute(number, name, _encode(args), caller)
+        word = wire.Execute(number, name, _encode(args), caller, is_audited(caller))
         return await self._ask(number, word, self._execute_limit + _GRACE, name) or b"null"
 
     async def unload(self) -> None:
@@ -115,7 +116,7 @@ class ProcessInstance:
         if process is not None and process.returncode is None and self._pipe is not None:
             self._pipe.send(wire.Unload())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(UNLOAD_LIMIT):
+                async with asyncio.timeout(UNLOAD_LIMIT + _GRACE):  # it says itself what did not end in time
                     await process.wait()
         await self._end()
 
@@ -255,6 +256,8 @@ class ProcessInstance:
         failure: Failure | None = None
         try:
             if isinstance(word, wire.Call):
+                if word.is_audited:
+                    AUDITED.set(word.caller)  # for this task, which does nothing else
                 value = await self._outside.call(word.name, word.index, word.function, _decode(word.args), word.caller)
             else:
                 await self._outside.emit(_decode(word.events))

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from doorstream.directory import Actor, Directory
-from doorstream.drivers.audit import AUDITED, REFUSALS, Refusals, audited_event, counted_event
+from doorstream.drivers.audit import AUDITED, REFUSALS, Refusals, audited_event, counted_event, is_audited
 from doorstream.drivers.builtin import BUILT_IN, DoorModule, Doors, Premises, furnished
 from doorstream.drivers.callers import Caller
 from doorstream.drivers.driver import Driver, Handle
@@ -195,6 +195,11 @@ class Drivers:
         self._plan_stale()
         return [self._view(plan) for plan in self._plans.get(site_id, ())]
 
+    def entities(self, site_id: str) -> Sequence[Module]:
+        """The modules of a site as ``entity`` gives them, in the order of ``modules``; cheap, for who wants a few."""
+        self._plan_stale()
+        return [plan.entity for plan in self._plans.get(site_id, ())]
+
     def module(self, module_id: str) -> ModuleView | None:
         """One module, or None."""
         self._plan_stale()
@@ -363,7 +368,7 @@ class Drivers:
         self, plan: ModulePlan, function: Function, args: Sequence[Any] | Mapping[str, Any] | None, caller: Caller
     ) -> bytes:
         """Call a function and, where it is audited, keep who called it and what came of it."""
-        if not function.is_audited or AUDITED.get() is caller:
+        if not function.is_audited or is_audited(caller):
             return await self._execute(plan.entity.id, function, args, caller)
         began = int(self._clock() * 1000)
         error: DriversError | None = None

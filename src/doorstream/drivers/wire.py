@@ -44,12 +44,13 @@ class Unload(msgspec.Struct, tag=True):
 
 
 class Execute(msgspec.Struct, tag=True):
-    """To the process: call a function. Answered by ``Done``."""
+    """To the process: call a function. Answered by ``Done``. ``is_audited``: the command is an event already."""
 
     id: int
     name: str
     args: bytes
     caller: Caller
+    is_audited: bool
 
 
 class Listen(msgspec.Struct, tag=True):
@@ -96,7 +97,7 @@ class Failed(msgspec.Struct, tag=True):
 
 
 class Call(msgspec.Struct, tag=True):
-    """From the process: call another module. Answered by ``Done``."""
+    """From the process: call another module. Answered by ``Done``. ``is_audited``: as part of such a command."""
 
     id: int
     name: str
@@ -104,6 +105,7 @@ class Call(msgspec.Struct, tag=True):
     function: str
     args: bytes
     caller: Caller
+    is_audited: bool
 
 
 class Emit(msgspec.Struct, tag=True):

@@ -125,8 +125,8 @@ class Index:
 
     @property
     def applied(self) -> int:
-        """The last sequence that is here."""
-        return self._file.applied
+        """The last sequence that is here; 0 as soon as the index is to be made anew."""
+        return 0 if self._is_damaged else self._file.applied
 
     @property
     def hub(self) -> Hub:

@@ -154,7 +154,7 @@ def _add_own(app: FastAPI, services: Services) -> None:
         modules_router(directory, services.drivers, access),
         webhooks_router(directory, access, services.webhooks),
         session_router(services.auth, access),
-        connections_router(services.presence, services.hub, access, services.peers),
+        connections_router(services.presence, services.hub, access, services.siblings),
     ):
         app.include_router(router)
 

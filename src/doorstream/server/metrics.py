@@ -21,12 +21,17 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from doorstream import __version__
 from doorstream.live.presence import Describable
+from doorstream.live.subscription import State
 from doorstream.log import Extent, LogUnavailable
 from doorstream.server.services import Services
+from doorstream.server.siblings import PATIENCE
 from doorstream.webhooks.counts import MOST, OUTCOMES
 from doorstream.webhooks.engine import STATES, Engine
 
 _PORTION = 500
+_LOG_PATIENCE: Final = PATIENCE / 4
+"""Seconds: metrics are wanted above all when the log is slow, and other workers wait for the answer."""
+_HELD = State.HELD.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,12 @@ METRICS: Final = (
     Definition("doorstream_index_applied_sequence", "gauge", "The last event that searches find."),
     Definition("doorstream_connections", "gauge", "Streaming connections, by what they get now.", ("dialect", "state")),
     Definition("doorstream_connections_token_expired", "gauge", "Those whose token has expired.", ("dialect",)),
+    Definition(
+        "doorstream_withheld_events",
+        "gauge",
+        "Events since the positions of connections that are held, of whatever topic and site; summed over connections.",
+        ("dialect",),
+    ),
     Definition("doorstream_unsent_bytes", "gauge", "What waits to be sent to slow connections.", ("dialect",)),
     Definition("doorstream_deliveries", "counter", "Messages that were written to connections.", ("dialect",)),
     Definition("doorstream_published_events", "counter", "Events that were handed out live."),
@@ -163,17 +174,16 @@ def add_metrics(app: FastAPI, services: Services) -> None:
     async def tell(_: bytes) -> bytes:
         return _encode((await take()).families)
 
-    services.peers.answers["metrics"] = tell
+    services.siblings.on("metrics", tell)
 
     @app.get("/metrics", tags=["operations"], summary="Metrics in the text form of Prometheus")
     async def metrics() -> Response:
-        sample = await take()
-        answers = await services.peers.ask("metrics")
+        sample, answers = await asyncio.gather(take(), services.siblings.ask("metrics"))
         for data in answers.values():
             for family in _decode(data):
                 sample.add(family)
         sample.set("doorstream_workers", 1 + len(answers), "answered")
-        sample.set("doorstream_workers", len(services.peers.workers) - 1 - len(answers), "missing")
+        sample.set("doorstream_workers", len(services.siblings.workers) - 1 - len(answers), "missing")
         registry = CollectorRegistry(auto_describe=False)
         registry.register(sample)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -195,8 +205,9 @@ def _take_counts(sample: _Sample, services: Services) -> None:
 
 async def _take_log(sample: _Sample, services: Services) -> None:
     try:
-        extent: Extent | None = await services.log.extent()
-    except LogUnavailable:
+        async with asyncio.timeout(_LOG_PATIENCE):
+            extent: Extent | None = await services.log.extent()
+    except (LogUnavailable, TimeoutError):
         extent = None
     sample.set("doorstream_log_up", extent is not None)
     if extent is not None:
@@ -211,18 +222,22 @@ async def _take_connections(sample: _Sample, services: Services) -> None:
     """Look at every connection, some at a time: there may be thousands, and events go on meanwhile."""
     states: Counter[tuple[str, str]] = Counter()
     expired: Counter[str] = Counter()
+    withheld: Counter[str] = Counter()
     unsent: Counter[str] = Counter()
     for number, connection in enumerate(_described(services), 1):
         description = connection.describe()
         states[description.dialect, description.state] += 1
         expired[description.dialect] += description.token_expired
         unsent[description.dialect] += description.unsent
+        if description.state == _HELD and description.position is not None:
+            withheld[description.dialect] += max(services.hub.sequence - description.position.sequence, 0)
         if not number % _PORTION:
             await asyncio.sleep(0)
     for (dialect, state), count in sorted(states.items()):
         sample.set("doorstream_connections", count, dialect, state)
     for dialect in sorted(expired):
         sample.set("doorstream_connections_token_expired", expired[dialect], dialect)
+        sample.set("doorstream_withheld_events", withheld[dialect], dialect)
         sample.set("doorstream_unsent_bytes", unsent[dialect], dialect)
 
 
@@ -251,8 +266,9 @@ async def _take_webhooks(sample: _Sample, services: Services, engine: Engine) ->
             await asyncio.sleep(0)
     for state, count in states.items():
         sample.set("doorstream_webhooks", count, state)
-    with contextlib.suppress(LogUnavailable):
-        unfinished = await engine.unfinished()
+    with contextlib.suppress(LogUnavailable, TimeoutError):
+        async with asyncio.timeout(_LOG_PATIENCE):
+            unfinished = await engine.unfinished()
         sample.set("doorstream_webhook_deliveries", unfinished.waiting, "waiting")
         sample.set("doorstream_webhook_deliveries", unfinished.dead, "dead")
 

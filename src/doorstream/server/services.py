@@ -24,8 +24,8 @@ from doorstream.ingest.space import default_reserve
 from doorstream.live import Alarms, Hub, Presence
 from doorstream.live.faults import DeliveryFaults
 from doorstream.log import Connection, EventLog, LogError, LogUnavailable, StartError
-from doorstream.server.peers import Peers
 from doorstream.server.settings import DAY, Settings
+from doorstream.server.siblings import Siblings
 from doorstream.server.tracing import Tracing
 from doorstream.server.webhooks import open_webhooks
 
@@ -64,7 +64,7 @@ class Services:
         self.alarms = Alarms(clock)
         self.presence = Presence()
         self.log_connection = Connection(replicas=settings.nats_replicas)
-        self.peers = Peers(self.log_connection, server=server, number=number, workers=settings.workers)
+        self.siblings = Siblings(self.log_connection, server=server, number=number, workers=settings.workers)
         self.log = EventLog(
             self.log_connection,
             settings.retention,
@@ -104,8 +104,8 @@ class Services:
             exits.push_async_callback(self.tracing.close)
         await self.log_connection.open(nats_url)
         exits.push_async_callback(self.log_connection.close)
-        await self.peers.open()
-        exits.push_async_callback(self.peers.close)
+        await self.siblings.open()
+        exits.push_async_callback(self.siblings.close)
         await self.log.open()
         exits.push_async_callback(self.log.close)
         await self.directory.open()

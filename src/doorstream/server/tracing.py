@@ -19,7 +19,7 @@ from doorstream.events import Event
 from doorstream.events.entities import Webhook
 from doorstream.log import StartError
 from doorstream.log.trace import HEADER, TRACEPARENT
-from doorstream.webhooks.courier import Send
+from doorstream.webhooks.desk import Send
 from doorstream.webhooks.records import Due
 from doorstream.webhooks.sender import Outcome
 

@@ -18,7 +18,8 @@ from doorstream.ingest import Ingest
 from doorstream.live import Alarms, Hub
 from doorstream.log import EventLog, LogError, Message
 from doorstream.webhooks.counts import Counts, Unfinished, unfinished
-from doorstream.webhooks.courier import Courier, Send
+from doorstream.webhooks.courier import Courier
+from doorstream.webhooks.desk import Send
 from doorstream.webhooks.ledger import Ledger
 from doorstream.webhooks.matching import unpack
 from doorstream.webhooks.post import Post
@@ -114,7 +115,7 @@ class Engine:
             for _, courier in moved:
                 courier.has_moved = True
             raise
-        self._kept.update(kept)
+        self._kept.update({each: cursor for each, cursor in kept.items() if each in self.couriers})
 
     # What can be seen from outside.
 

@@ -29,6 +29,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from doorstream.directory.webhook_rules import CONNECTION_HEADERS, HEADER_NAME, HEADER_VALUE
 from doorstream.webhooks.lookup import SystemLookup
 
 Address = IPv4Address | IPv6Address
@@ -44,26 +45,6 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,253}")
 _ENDS_IN_NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?$")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 _AUTHORITY_END = re.compile(r"[/?#]")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
-
-OWN_HEADERS = frozenset(
-    {
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Headers (in lower case) that belong to the connection or name the target: no webhook may set them (S4)."""
 
 # The special-purpose registries of IANA, and three addresses that clouds use for metadata inside public space or that
 # are worth a word of their own. The first match names the reason.
@@ -237,20 +218,21 @@ def _is_isatap(address: IPv6Address) -> bool:
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Judge the headers of a request: names and values that HTTP allows, and none of OWN_HEADERS; raises BadHeader."""
+    """Judge a request's headers: names and values that HTTP allows, none of CONNECTION_HEADERS; raises BadHeader."""
     _check_header_names(tuple(headers))
-    if _HEADER_VALUE.fullmatch("".join(headers.values())):  # one look at all of them is enough for each delivery
+    joined = "".join(headers.values())  # one look at all of them is enough for each delivery
+    if (joined.isascii() and joined.isprintable()) or HEADER_VALUE.fullmatch(joined):
         return
-    name = next(name for name, value in headers.items() if not _HEADER_VALUE.fullmatch(value))
+    name = next(name for name, value in headers.items() if not HEADER_VALUE.fullmatch(value))
     raise BadHeader(f"the value of the header {name} has something else than printable ASCII characters")
 
 
 @functools.lru_cache(maxsize=1024)  # a webhook's deliveries have the same names
 def _check_header_names(names: tuple[str, ...]) -> None:
     for name in names:
-        if not _HEADER_NAME.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             raise BadHeader("a header's name has only letters, digits and hyphens")
-        if name.lower() in OWN_HEADERS:
+        if name.lower() in CONNECTION_HEADERS:
             raise BadHeader(f"the header {name} is set by the sender alone")
 
 

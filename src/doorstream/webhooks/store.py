@@ -16,9 +16,7 @@ from doorstream.log import (
     Connection,
     Extent,
     LogError,
-    LogUnavailable,
     Message,
-    StorageFull,
     Stream,
 )
 from doorstream.webhooks.records import CURSOR, DUE, LATER, SUBJECTS
@@ -96,7 +94,7 @@ class Store:
         while True:
             try:
                 return await self.put(messages)
-            except (LogUnavailable, StorageFull) as error:
+            except LogError as error:
                 if not told:
                     told = True
                     _logger.warning("the ledger of webhooks has to wait", reason=str(error))

@@ -14,7 +14,7 @@ def report(monkeypatch: pytest.MonkeyPatch):
     """The report module; the benchmark is a folder of scripts, not a package."""
     monkeypatch.syspath_prepend(str(BENCH))
     yield importlib.import_module("report")
-    for name in ("report", "rows", "servers", "measure"):
+    for name in ("report", "rows", "samples", "servers", "generator"):
         sys.modules.pop(name, None)
 
 

@@ -1,9 +1,8 @@
-"""Caddy's configuration, where Caddy is there to say whether it is one; and that it agrees with nginx's."""
+"""Caddy's configuration: that Caddy takes it, and that it agrees with nginx's."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,7 +12,7 @@ DEPLOY = Path(__file__).parents[3] / "deploy"
 FILE = DEPLOY / "caddy/Caddyfile"
 
 
-@pytest.mark.skipif(shutil.which("caddy") is None, reason="needs Caddy")
+@pytest.mark.program("caddy", "caddy")
 def test_caddy_takes_it(tmp_path: Path) -> None:
     command = ["caddy", "adapt", "--config", str(FILE), "--validate"]
     environment = os.environ | {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}

@@ -1,10 +1,9 @@
-"""The systemd unit: what it promises, and what systemd itself says of it where it is there."""
+"""The systemd unit: what it promises, and what systemd itself says of it."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +41,7 @@ def test_what_it_promises() -> None:
     assert {word for word in command if word.startswith("--")} <= known
 
 
-needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+needs_systemd = pytest.mark.program("systemd-analyze", "systemd")
 
 
 @needs_systemd

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 import os
 import sys
 import textwrap
@@ -11,10 +13,10 @@ import time
 import pytest
 
 from doorstream.directory import SYSTEM
-from doorstream.drivers import Driver, ExecutionFailed, Limits, ModuleUnavailable
+from doorstream.drivers import Driver, ExecutionFailed, Limits, ModuleUnavailable, audited, instance
 from doorstream.events.entities import Module
 from doorstream.testing import SITE, until
-from doorstream.testing.modules import running_drivers
+from doorstream.testing.modules import USER, running_drivers
 
 QUICK = Limits(
     execute=2.0,
@@ -218,6 +220,76 @@ async def test_a_command_that_does_not_end(connection):
         await house.call(module, "give_in")
 
 
+async def set_running(house, module_id, *, running):
+    """Stop a module or start it, and wait until it is so."""
+    await house.drivers.change(module_id, lambda old: dataclasses.replace(old, running=running), SYSTEM)
+    await house.drivers.settled()
+
+
+async def test_an_end_that_fails_or_does_not_come_harms_nobody(connection, monkeypatch):
+    """``on_unload`` is cut off after its limit, what it raises is a line of the log, and the module can begin again."""
+    monkeypatch.setattr(instance, "UNLOAD_LIMIT", 0.05)
+    cut_off, still = [], []
+
+    class Fails(Driver):
+        """Raises at the end."""
+
+        async def on_unload(self):
+            raise ValueError("as always")
+
+    class Leaves(Driver):
+        """Tries to take the process along."""
+
+        async def on_unload(self):
+            sys.exit(3)
+
+    class Lingers(Driver):
+        """Does not end."""
+
+        async def on_unload(self):
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                cut_off.append(self.module.id)
+                raise
+
+    class GoesOn(Driver):
+        """Begins something at the end."""
+
+        async def on_unload(self):
+            self.spawn(self._stay())
+            await asyncio.sleep(0)
+
+        async def _stay(self):
+            still.append("here")
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                still.remove("here")
+
+    expected = {
+        "fails": "on_unload: ValueError: as always",
+        "leaves": "on_unload: SystemExit: 3",
+        "lingers": "on_unload is not over after 0.05 s",
+        "goes_on": None,
+    }
+    async with running_drivers(connection, drivers=[Good, Fails, Leaves, Lingers, GoesOn]) as house:
+        good = await house.add_module("good")
+        for driver, words in expected.items():
+            module = await house.add_module(driver)
+            lines = []
+            debugger = house.drivers.debug(module, lambda *line, lines=lines: lines.append(line[:2]))
+            await set_running(house, module, running=False)
+            assert [line for line in lines if line[0] == "error"] == ([("error", words)] if words else [])
+            view = house.drivers.module(module)
+            assert (view.running, view.error, view.connected) == (False, None, False)
+            assert await house.call(good, "add", 1, 1) == 2
+            await set_running(house, module, running=True)
+            assert house.drivers.module(module).running
+            debugger.close()
+        await until(lambda: len(cut_off) == 1 and not still)
+
+
 PROCESS_DRIVERS = textwrap.dedent(
     '''
     """Drivers with processes of their own."""
@@ -227,7 +299,7 @@ PROCESS_DRIVERS = textwrap.dedent(
 
     import msgspec
 
-    from doorstream.drivers import Driver, Refused
+    from doorstream.drivers import Driver, Refused, audited, instance
 
 
     class Slow(Driver):
@@ -278,6 +350,44 @@ PROCESS_DRIVERS = textwrap.dedent(
 
         async def on_load(self):
             os._exit(9)
+
+
+    class Parts(Driver):
+        """Says farewell, and asks others at it."""
+
+        isolation = "process"
+
+        async def on_unload(self):
+            self.status["sum"] = await self.call("Good", 1, "add", 2, 3)
+            await self.emit("x.parts.gone")
+
+
+    class Stays(Driver):
+        """Does not end."""
+
+        isolation = "process"
+
+        async def on_load(self):
+            instance.UNLOAD_LIMIT = 0.05  # in its own process only
+            self.status["pid"] = os.getpid()
+
+        async def on_unload(self):
+            await self.sleep(3600)
+
+
+    class Passes(Driver):
+        """Has another module do it."""
+
+        isolation = "process"
+
+        async def quietly(self, what: str) -> str:
+            """Not audited itself."""
+            return await self.call("Gives", 1, "give", what)
+
+        @audited
+        async def openly(self, what: str) -> str:
+            """Audited as a whole."""
+            return await self.call("Gives", 1, "give", what)
     '''
 )
 
@@ -318,6 +428,55 @@ async def test_a_process_of_its_own(connection, folder):
 
 def _fields(entity):
     return {name: getattr(entity, name) for name in entity.__dataclass_fields__}
+
+
+async def test_the_end_of_a_process_of_its_own(connection, folder):
+    """``on_unload`` may call and emit there too: it waited for answers that nobody read any more, and was cut off."""
+    async with running_drivers(connection, drivers=[Good], drivers_dir=folder) as house:
+        await house.add_module("good", "Good")
+        parts = await house.add_module("parts")
+        lines = []
+        debugger = house.drivers.debug(parts, lambda *line: lines.append(line))
+        await set_running(house, parts, running=False)
+        assert house.status(parts, "sum") == 5
+        assert [line for line in lines if line[0] != "debug"] == []
+        debugger.close()
+        await until(lambda: house.topics() == ["x.parts.gone"])
+
+
+async def test_a_process_of_its_own_that_does_not_end(connection, folder):
+    """Its ``on_unload`` is cut off and says so, and the process is gone."""
+    async with running_drivers(connection, drivers_dir=folder) as house:
+        module = await house.add_module("stays")
+        pid = house.status(module, "pid")
+        lines = []
+        debugger = house.drivers.debug(module, lambda *line: lines.append(line[:2]))
+        await set_running(house, module, running=False)
+        assert ("error", "on_unload is not over after 0.05 s") in lines
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+        debugger.close()
+
+
+class Gives(Driver):
+    """Gives things."""
+
+    @audited
+    async def give(self, what: str) -> str:
+        """Give something."""
+        return what
+
+
+async def test_a_command_by_way_of_a_process_is_in_the_log_once(connection, folder):
+    """That the command was audited already did not cross the pipe, and its part was logged as another one."""
+    async with running_drivers(connection, drivers=[Gives], drivers_dir=folder) as house:
+        await house.add_module("gives", "Gives")
+        passes = await house.add_module("passes", "Passes")
+        for function in ("openly", "quietly", "openly"):
+            assert await house.call(passes, function, "light", caller=USER) == "light"
+        commands = [json.loads(event.body)["function"] for event in house.events]
+        assert commands == ["openly", "give", "openly"]
+        assert {json.loads(event.metadata)["by"] for event in house.events} == {"Una"}
 
 
 async def test_a_process_that_blocks_for_ever(connection, folder):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import itertools
 import json
 from typing import Any
 
@@ -123,6 +125,8 @@ async def test_a_site_has_its_modules_without_configuration(connection):
         assert other == [("AccessControl", 1, "access_control")] + [("Door", n, "door") for n in (1, 2, 3)]
         assert [house.drivers.module(door).device_id for door in house.doors()] == ["door-1", "door-2", "door-3"]
         assert all(view.implicit and not view.has_runtime_error for view in house.drivers.modules(SITE))
+        assert [each.id for each in house.drivers.entities(SITE)] == [each.id for each in house.drivers.modules(SITE)]
+        assert house.drivers.entities("nowhere") == []
 
 
 async def test_a_stored_module_takes_the_place_of_a_door(connection):
@@ -225,6 +229,63 @@ async def test_settings_reach_a_running_module_and_bad_ones_are_refused(connecti
                     lamp, lambda module, new=settings: dataclasses.replace(module, settings=new), SYSTEM
                 )
         assert house.drivers.module(lamp).settings == {"label": "two"}
+
+
+async def test_on_unload_comes_last_however_a_module_ends(connection):
+    """Stopped, started anew, removed, or with the server: timers, tasks and subscriptions have ended before."""
+    said, values = [], itertools.cycle((True, False))
+
+    class Parting(Driver):
+        """Says what goes on in it."""
+
+        async def on_load(self):
+            said.append("begun")
+            self.every(0.001, lambda: said.append("timer"))
+            self.subscribe("Lamp", 1, "on", lambda _: said.append("subscription"))
+            self.spawn(self._work())
+
+        async def _work(self):
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                await asyncio.sleep(0)
+                said.append("task over")
+
+        async def on_unload(self):
+            said.append("unload")
+            with contextlib.suppress(ModuleUnavailable):  # the lamp ends with the server as well
+                await self.call("Lamp", 1, "switch", next(values))
+            await asyncio.sleep(0.05)  # for a timer that goes on to be seen
+            self.status["ended"] = True
+            said.append("over")
+
+    async with running_drivers(connection, drivers=[Parting, Lamp]) as house:
+        await house.add_module("lamp", "Lamp")
+        module = await house.add_module("parting", "Parting")
+
+        async def works():
+            """Forget what was said, and wait until it works."""
+            said.clear()
+            await until(lambda: "timer" in said)
+
+        await works()
+        await house.drivers.change(module, lambda old: dataclasses.replace(old, running=False), SYSTEM)
+        await house.drivers.settled()
+        assert said[-3:] == ["task over", "unload", "over"]
+        assert house.status(module, "ended") is True
+        await house.drivers.change(module, lambda old: dataclasses.replace(old, running=True), SYSTEM)
+        await works()
+        await house.drivers.restart(module)
+        at = said.index("unload")
+        assert said[at - 1 : at + 3] == ["task over", "unload", "over", "begun"]
+        await works()
+        await house.directory.delete(house.directory.site(SITE).modules.get(module), SYSTEM)
+        await until(lambda: not house.drivers.status.all(module))
+        assert said[-3:] == ["task over", "unload", "over"]
+        await house.add_module("parting", "Parting")
+        await works()
+        await house.drivers.close()
+        assert said[-3:] == ["task over", "unload", "over"]
 
 
 async def test_an_implicit_module_is_stored_when_it_is_changed(connection):

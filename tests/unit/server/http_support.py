@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -78,6 +79,40 @@ def lines(*events: Any) -> bytes:
 def event(event_id: str | None = None, topic: str = "x.test", occurred: Any = 1_780_000_000_000, **more: Any) -> Any:
     """An event to put in."""
     return {"topic": topic, "occurred": occurred, "body": {}} | ({"id": event_id} if event_id else {}) | more
+
+
+@contextlib.asynccontextmanager
+async def websocket(
+    demo: Demo, path: str, headers: Mapping[str, str] | None = None, **query: str
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """A WebSocket. What is not received from it stays unsent soon: its buffers are small."""
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=_small_socket)) as session,
+        session.ws_connect(
+            demo.url + path,
+            params=query,
+            headers=headers,
+            timeout=aiohttp.ClientWSTimeout(ws_receive=_PATIENCE),
+        ) as ws,
+    ):
+        yield ws
+
+
+@contextlib.asynccontextmanager
+async def pdk_client(demo: Demo, token: str | None = None) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """A Socket.IO client whose CONNECT was sent; it gets ``liveEvent``."""
+    token = token if token is not None else await demo.system_token()
+    async with websocket(demo, "/socket.io/", EIO="4", transport="websocket", token=token) as ws:
+        await ws.receive_str()
+        await ws.send_str("40")
+        yield ws
+
+
+def _small_socket(info: Any) -> socket.socket:
+    family, kind, protocol, *_ = info
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # its size is fixed then
+    return made
 
 
 class Connection:

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest_asyncio
-from http_support import ask, event, put
+from http_support import ask, event, pdk_client, put, websocket
 
 from doorstream.testing.server import Demo, running_demo
 
@@ -58,15 +58,6 @@ async def stream(demo: Demo, **query: str) -> AsyncIterator[aiohttp.StreamReader
         yield response.content
 
 
-@contextlib.asynccontextmanager
-async def websocket(demo: Demo, path: str, **query: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(demo.url + path, params=query, timeout=aiohttp.ClientWSTimeout(ws_receive=PATIENCE)) as ws,
-    ):
-        yield ws
-
-
 async def test_an_event_stream(demo: Demo) -> None:
     async with stream(demo, topic="device.request.*"):
         found = await one(demo, dialect="events")
@@ -81,10 +72,7 @@ async def test_an_event_stream(demo: Demo) -> None:
 
 
 async def test_a_pdk_client_and_its_topics(demo: Demo) -> None:
-    token = await demo.system_token()
-    async with websocket(demo, "/socket.io/", EIO="4", transport="websocket", token=token) as ws:
-        await ws.receive_str()
-        await ws.send_str("40")
+    async with pdk_client(demo) as ws:
         await one(demo, dialect="pdk", subscriptions=["liveEvent"])
         await ws.send_str('42["subscribeIsolated",{"topics":["device.request.allowed","device.alarm.forced"]}]')
         found = await one(demo, dialect="pdk", subscriptions=["device.alarm.forced", "device.request.allowed"])
@@ -96,14 +84,46 @@ async def test_a_pdk_client_and_its_topics(demo: Demo) -> None:
 
 async def test_an_expired_token_is_seen() -> None:
     """And that events wait: the connection is held at its position, and falls behind."""
-    async with running_demo(system_token_ttl=1) as demo:
-        token = await demo.system_token()
-        async with websocket(demo, "/socket.io/", EIO="4", transport="websocket", token=token) as ws:
-            await ws.receive_str()
-            await ws.send_str("40")
-            found = await one(demo, dialect="pdk", token_expired=True, state="held")
-            await put(demo, event("late"))
-            await one(demo, id=found["id"], lag=1)
+    async with running_demo(system_token_ttl=1) as demo, pdk_client(demo):
+        found = await one(demo, dialect="pdk", token_expired=True, state="held")
+        await put(demo, event("late"))
+        await one(demo, id=found["id"], lag=1)
+
+
+async def test_a_client_that_does_not_read_is_seen(demo: Demo) -> None:
+    """What waits for it is told in bytes, while it may still come to read it."""
+    async with pdk_client(demo) as ws:
+        found = await one(demo, dialect="pdk", subscriptions=["liveEvent"])
+        await ws.send_str('42["subscribeIsolated",{"topics":["device.request.allowed"]}]')
+        await one(demo, id=found["id"], subscriptions=["device.request.allowed"])
+        sent = 0
+        async with asyncio.timeout(4 * PATIENCE):
+            while not (await listed(demo, id=found["id"]))[0]["unsent"]:
+                await put(demo, event(f"large-{sent}", "device.request.allowed", body={"more": "x" * 90_000}))
+                sent += 1
+        for number in range(sent):
+            while f'"large-{number}"' not in (text := await ws.receive_str()):
+                assert text.startswith(("40", "2"))
+        await one(demo, id=found["id"], unsent=0)
+    await gone(demo, found)
+
+
+async def test_a_placeos_client_and_its_bindings(demo: Demo) -> None:
+    placeos = demo.credentials["placeos"]
+    headers = {"X-API-Key": placeos["api_key"]}
+    async with websocket(demo, "/api/engine/v2/systems/control", headers) as ws:
+        found = await one(demo, dialect="placeos")
+        assert (found["client_id"], found["user_id"], found["transport"]) == ("demo-placeos", None, "websocket")
+        assert (found["site_id"], found["peer"], found["subscriptions"]) == (demo.site_id, "127.0.0.1", [])
+        assert (found["state"], found["unsent"], found["token_expired"]) == ("live", 0, False)
+        assert (found["position"], found["lag"]) == (None, None), "it is told of states, not of events"
+        bind = {"cmd": "bind", "sys": placeos["system_id"], "mod": "Door", "index": 2, "name": "locked"}
+        await ws.send_json({"id": 1} | bind)
+        await one(demo, id=found["id"], subscriptions=["Door_2.locked"])
+        await ws.send_json({"id": 2} | bind | {"cmd": "unbind"})
+        await one(demo, id=found["id"], subscriptions=[])
+        assert (await ask(demo, "DELETE", f"/api/connections/{found['id']}")).status == 204
+    await gone(demo, found)
 
 
 async def test_a_salto_user(demo: Demo) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
@@ -20,9 +21,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Printed(NamedTuple):
-    """What a person reads: a paragraph for each way to connect."""
+    """What a person reads: a paragraph for each way to connect. ``data`` is the folder of the demo."""
 
     text: str
+    data: Path
 
     def paragraph(self, name: str) -> str:
         """The paragraph that begins with the name."""
@@ -45,12 +47,12 @@ class Printed(NamedTuple):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def printed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Printed]:
     """A demo as a person starts it, and what it prints."""
-    data = str(tmp_path_factory.mktemp("demo") / "data")
-    process = await launch("demo", "--rate", "0", "--port", str(free_port()), "--data-dir", data)
+    data = tmp_path_factory.mktemp("demo") / "data"
+    process = await launch("demo", "--rate", "0", "--port", str(free_port()), "--data-dir", str(data))
     assert process.stdout is not None
     try:
         text = await asyncio.wait_for(process.stdout.readuntil(b"Ctrl-C"), PATIENCE)
-        yield Printed(text.decode())
+        yield Printed(text.decode(), data)
     finally:
         process.terminate()
         await asyncio.wait_for(process.communicate(), PATIENCE)
@@ -120,3 +122,22 @@ async def test_our_own_api_and_the_dashboard(printed: Printed, http: aiohttp.Cli
         assert {event["siteId"] for event in (await answer.json())["events"]} == {site[1]}
     async with http.get(printed.address("Dashboard")) as answer:
         assert "<!doctype html>" in (await answer.text()).lower()
+
+
+async def test_the_printed_link_signs_a_browser_in_once(printed: Printed, http: aiohttp.ClientSession) -> None:
+    """It is the one that programs on this machine find, and its code is what the dashboard sends."""
+    link = printed.address("Dashboard")
+    assert link == json.loads((printed.data / "client.json").read_text())["sign_in"]
+    base, _, code = link.partition("/#/sign-in/")
+    ours = {"X-Requested-With": "doorstream"}
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(base, cookie_jar=jar, headers=ours, timeout=http.timeout) as browser:
+        async with browser.get("/api/session") as answer:
+            assert answer.status == 401
+        async with browser.post("/api/session", json={"code": code}) as answer:
+            assert answer.status == 200
+        async with browser.get("/api/session") as answer:
+            assert answer.status == 200
+            assert (await answer.json())["id"] == "demo-admin"
+        async with browser.post("/api/session", json={"code": code}) as answer:
+            assert answer.status == 401

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from http_support import event
+from http_support import event, pdk_client
 from prometheus_client.parser import text_string_to_metric_families
 
 from doorstream.server.metrics import METRICS
@@ -37,6 +38,16 @@ async def scraped(demo: Demo) -> tuple[str, dict[tuple[str, ...], float]]:
             labels = {name: value for name, value in sample.labels.items() if name != "worker"}
             values[sample.name, *labels.values()] = sample.value
     return text, values
+
+
+async def until_scraped(demo: Demo, *sample: str, wanted: float) -> dict[tuple[str, ...], float]:
+    """The values as soon as one of them, which may be missing at first, is as wanted."""
+    values: dict[tuple[str, ...], float] = {}
+    async with asyncio.timeout(30):
+        while values.get(sample) != wanted:
+            await asyncio.sleep(0.02)
+            _, values = await scraped(demo)
+    return values
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -105,17 +116,97 @@ async def test_what_was_put_in_is_counted(demo: Demo) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_resumes_are_counted(demo: Demo) -> None:
+    """By whether everything was there that followed the position."""
+    first, _ = await demo.api.ingest(demo.site_id, event("seen"), event("missed"))
+    key = {"X-API-Key": demo.credentials["admin"]["api_key"]}
+    stream = f"{demo.url}/api/sites/{demo.site_id}/stream"
+
+    async def resumed(position: str, until: bytes) -> tuple[float, float]:
+        """How many more there are of both kinds, when something has come."""
+        _, before = await scraped(demo)
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as session,
+            session.get(stream, headers=key | {"Last-Event-ID": position}) as response,
+        ):
+            while until not in await response.content.readline():
+                pass
+            _, after = await scraped(demo)
+        names = [("doorstream_resumes_total", result) for result in ("continued", "gap")]
+        continued, gap = (after[name] - before[name] for name in names)
+        return continued, gap
+
+    assert await resumed(first, b'"missed"') == (1, 0)
+    _, gap = await resumed("0000abcd.1", b"event: gap")
+    assert gap == 1
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_slow_clients_leave_unread_is_counted(demo: Demo) -> None:
+    unsent = "doorstream_unsent_bytes", "pdk"
+    async with pdk_client(demo) as ws:
+        await ws.send_str('42["subscribeIsolated",{"topics":["device.request.allowed"]}]')
+        await until_scraped(demo, "doorstream_connections", "pdk", "live", wanted=1)
+        sent = 0
+        async with asyncio.timeout(60):
+            while not (await scraped(demo))[1][unsent]:
+                large = event(f"large-{sent}", "device.request.allowed", body={"more": "x" * 90_000})
+                await demo.api.ingest(demo.site_id, large)
+                sent += 1
+        for number in range(sent):
+            while f'"large-{number}"' not in await ws.receive_str():
+                pass
+        await until_scraped(demo, *unsent, wanted=0)
+
+
+async def test_withheld_events_are_counted() -> None:
+    """Those that came since a client's token expired; none when it is renewed."""
+    async with running_demo(system_token_ttl=1) as demo, pdk_client(demo) as ws:
+        values = await until_scraped(demo, "doorstream_connections", "pdk", "held", wanted=1)
+        assert values["doorstream_withheld_events", "pdk"] == 0
+        assert values["doorstream_connections_token_expired", "pdk"] == 1
+        await demo.api.ingest(demo.site_id, event("a"), event("b"), event("c"))
+        await until_scraped(demo, "doorstream_withheld_events", "pdk", wanted=3)
+        pdk = demo.credentials["pdk"]
+        bearer = {"Authorization": f"Bearer {await demo.api.id_token(pdk['client_id'], pdk['client_secret'])}"}
+        renewed = await demo.api.call("POST", f"/api/systems/{pdk['system_id']}/token", headers=bearer)
+        await ws.send_str(f'42["renewedToken",{{"token":"{renewed["token"]}"}}]')
+        await until_scraped(demo, "doorstream_withheld_events", "pdk", wanted=0)
+
+
+async def test_modules_are_counted_by_how_they_are(tmp_path: Path) -> None:
+    """What cannot begin has failed; what is stopped on purpose has not."""
+    source = """
+from doorstream.drivers import Driver
+
+class Lamp(Driver):
+    name = "lamp"
+
+    async def on_load(self):
+        raise ConnectionError("the device is not there")
+"""
+    (tmp_path / "lamp.py").write_text(source)
+    async with running_demo(drivers_dir=tmp_path) as demo:
+        modules = f"/api/sites/{demo.site_id}/modules"
+        await until_scraped(demo, "doorstream_modules", "simulated_door", "running", wanted=12)
+        for name in ("Hall", "Yard"):
+            made = await demo.api.call("POST", modules, json={"name": name, "driver": "lamp"})
+        values = await until_scraped(demo, "doorstream_modules", "lamp", "failed", wanted=2)
+        assert ("doorstream_modules", "lamp", "running") not in values
+        await demo.api.call("PATCH", f"{modules}/{made['id']}", json={"running": False})
+        values = await until_scraped(demo, "doorstream_modules", "lamp", "stopped", wanted=1)
+        assert values["doorstream_modules", "lamp", "failed"] == 1
+        assert values["doorstream_modules", "simulated_door", "running"] == 12
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_webhooks_are_counted_and_seen(demo: Demo) -> None:
     """By what became of their attempts and by how they are doing, and never by which they are."""
     _, before = await scraped(demo)
     assert before["doorstream_webhooks", "paused"] == 0, "what is nought is there as well"
 
-    async def until_scraped(name: str, label: str, wanted: float) -> dict[tuple[str, ...], float]:
-        async with asyncio.timeout(10):
-            while (values := (await scraped(demo))[1])[name, label] - before[name, label] != wanted:
-                await asyncio.sleep(0.02)
-                assert values
-        return values
+    async def until_grown(name: str, label: str, by: float) -> dict[tuple[str, ...], float]:
+        return await until_scraped(demo, name, label, wanted=before[name, label] + by)
 
     hooks = f"/api/sites/{demo.site_id}/webhooks"
     async with Receiver() as receiver:
@@ -123,19 +214,19 @@ async def test_webhooks_are_counted_and_seen(demo: Demo) -> None:
         fields = {"url": receiver.url, "topics": ["x.test"], "retry": [0.2]}
         hook = await demo.api.call("POST", hooks, json=fields)
         await demo.api.ingest(demo.site_id, event("to-a-webhook"))
-        values = await until_scraped("doorstream_webhook_attempts_total", "delivered", 1)
+        values = await until_grown("doorstream_webhook_attempts_total", "delivered", 1)
         assert len(receiver.requests) == 2
     failed = "doorstream_webhook_attempts_total", "failed"
     assert values[failed] == before[failed] + 1
     assert 0 < values["doorstream_webhook_attempt_seconds_total", "delivered"] < 5
     assert values["doorstream_webhooks", "enabled"] == before["doorstream_webhooks", "enabled"] + 1
     assert values["doorstream_webhook_lag_events",] == 0
-    await until_scraped("doorstream_webhook_deliveries", "waiting", 0)
+    await until_grown("doorstream_webhook_deliveries", "waiting", 0)
     await demo.api.call("PATCH", f"{hooks}/{hook['id']}", json={"retry": []})
     await demo.api.ingest(demo.site_id, event("nobody-listens"))
-    await until_scraped("doorstream_webhook_deliveries", "dead", 1)
+    await until_grown("doorstream_webhook_deliveries", "dead", 1)
     await demo.api.call("PATCH", f"{hooks}/{hook['id']}", json={"enabled": False})
-    await until_scraped("doorstream_webhooks", "disabled", 1)
+    await until_grown("doorstream_webhooks", "disabled", 1)
     text, _ = await scraped(demo)
     assert hook["id"] not in text
     assert receiver.url not in text

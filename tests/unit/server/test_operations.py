@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import socket
@@ -19,9 +20,12 @@ from http_support import event
 
 from doorstream.cli.main import app
 from doorstream.events import Position
+from doorstream.log import Connection
 from doorstream.testing import until
 from doorstream.testing.receiver import Receiver
 from doorstream.testing.server import Api, ApiRefused, Demo, free_port, running_demo
+
+DAY = 86_400
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -230,6 +234,44 @@ async def test_a_configuration_file(tmp_path: Path) -> None:
     ended = await run("check", "--config", str(file))
     assert ended.status != 0
     assert "prot" in ended.output + ended.errors
+
+
+@pytest.mark.parametrize("where", ["file", "command line"])
+async def test_how_long_each_class_is_kept(connection: Connection, nats_url: str, tmp_path: Path, where: str) -> None:
+    """What leaves earlier than the rest says so itself; the log forgets the rest. A table given as options is whole."""
+    file = tmp_path / "doorstream.toml"
+    wanted = {"alarm": 365, "own": 2, "door": 0.5}
+    table = wanted if where == "file" else {"access": 1}
+    file.write_text(
+        "\n".join(["retention-days = 30.0", "[retain]", *(f"{name} = {days}" for name, days in table.items())])
+    )
+    options = ["--config", str(file), "--nats-url", nats_url, "--data-dir", str(tmp_path / "data"), "--port", "0"]
+    if where == "command line":
+        options += [f"--retain.{name}={days}" for name, days in wanted.items()]
+    process = await launch("serve", *options)
+    assert process.stdout is not None
+    try:
+        line, told = [(await asyncio.wait_for(process.stdout.readline(), 30)).decode() for _ in range(2)]
+        api = Api(line.split()[-1], told.split()[-1])
+        site = await api.create_site()
+        topics = ("x.test", "device.input.dps.opened", "device.alarm.forced", "device.request.allowed")
+        await api.ingest(site, *[event(topic, topic) for topic in topics])
+    finally:
+        process.terminate()
+        await process.communicate()
+    lives = {}
+    for topic in topics:
+        query = {"last_by_subj": f"events.{site}.{topic}"}
+        message = (await connection.api("STREAM.MSG.GET.EVENTS", query))["message"]
+        life = re.search(r"Nats-TTL: *(\d+)s", base64.b64decode(message["hdrs"]).decode())
+        lives[topic] = int(life[1]) / DAY if life is not None else None
+    assert lives == dict(zip(topics, (2, 0.5, None, 30), strict=True))
+    assert (await connection.api("STREAM.INFO.EVENTS"))["config"]["max_age"] == 365 * DAY * 10**9
+
+
+async def test_a_class_that_does_not_exist(tmp_path: Path) -> None:
+    ended = await run("serve", "--data-dir", str(tmp_path / "data"), "--retain.doors", "3")
+    check_refused(ended, 2, "--retain: no class of topics: doors; there are access, alarm, door, own, system")
 
 
 def test_every_setting_is_in_the_reference_file() -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from asgi_client import AsgiClient
 from doorstream.auth import Hashes
 from doorstream.directory import SYSTEM
 from doorstream.directory.toml import import_file
 from doorstream.events.entities import CloudNode, Site
 from doorstream.gateway import Gateway
+from doorstream.server.app import compose
 from doorstream.server.services import Services
 from doorstream.server.settings import Settings
 
@@ -61,3 +65,16 @@ async def test_keys_are_renewed_and_old_ones_known(nats_url: str, tmp_path: Path
         assert len(keys.jwks()["keys"]) == 2
         await keys.maintain(now + 1300, max_age=10_000, keep=1000)
         assert len(keys.jwks()["keys"]) == 1
+
+
+@pytest.mark.parametrize(("is_ours", "durability"), [(True, "fsync"), (False, "unknown")])
+async def test_what_an_acknowledgement_means(nats_url: str, tmp_path: Path, is_ours: bool, durability: str) -> None:
+    """The nats-server that we start syncs every event; of somebody else's, alone, nobody knows.
+
+    Of three in a cluster see tests/faults/test_cluster.py.
+    """
+    settings = Settings(data_dir=tmp_path, nats_url=None if is_ours else nats_url)
+    async with Services.open(settings, nats_url, Gateway()) as services:
+        answer = await AsgiClient(compose(services)).call("GET", "/readyz")
+        assert (answer.status, answer.json()["status"], answer.json()["durability"]) == (200, "ready", durability)
+        assert answer.json()["epoch"] == services.log.epoch

@@ -56,25 +56,27 @@ def courier(count: int = 0) -> tuple[Courier, Ledger]:
     )
     made = Courier(desk, webhook)  # type: ignore[arg-type]  # as much of a desk as is needed
     made._pump = lambda: None
-    made._go_on = lambda: None
+    made._reader.go_on = lambda: None
     return made, ledger
 
 
 async def test_the_cursor_is_before_the_first_that_is_open() -> None:
     """After it was slowed down the first in memory was not the first in the log; a crash then lost one."""
     made, _ = courier()
-    made._read = 8
-    made._unfinished = {7: None, 6: None}
+    made._progress.begin(8, set())
+    made._progress.open(7)
+    made._progress.open(6)
     assert (await made.cursor()).sequence == 5
 
 
 async def test_only_what_is_gone_is_given_up() -> None:
     """What was to be read again and was still kept was passed over."""
     made, _ = courier()
-    made._again, made._again_upto, made._read = {3, 4, 5, 6}, 6, 6
-    made.position_gone(PositionGone(Position("e", 4)))
-    assert made._again == {5, 6}
-    assert made._read == 4
+    made._progress.begin(6, set())
+    made._progress.put_back([3, 4, 5, 6])
+    made._reader.position_gone(PositionGone(Position("e", 4)))
+    assert made._progress.read == 4
+    assert [place for place in range(1, 9) if made._progress.come_to(place)] == [5, 6, 7, 8]
 
 
 async def test_what_falls_due_is_loaded_though_it_is_slowed_down_meanwhile() -> None:
@@ -87,8 +89,7 @@ async def test_what_falls_due_is_loaded_though_it_is_slowed_down_meanwhile() -> 
             made._slow_down()
 
     ledger.asked = slow_down_once
-    made._has_dues = True
-    made._load_dues()
+    made.has_due()
     for _ in range(20):
         await asyncio.sleep(0)
     ledger.count = 60

@@ -14,8 +14,8 @@ from doorstream.events import Event
 from doorstream.events.entities import Site, Webhook
 from doorstream.testing import OTHER_SITE, SITE, until
 from doorstream.webhooks.breaker import GIVE_UP
-from doorstream.webhooks.courier import ROOM
 from doorstream.webhooks.questions import Delivery, Wanted
+from doorstream.webhooks.reader import ROOM
 from doorstream.webhooks.sender import Outcome, Request
 
 OTHER_URL = "http://127.0.0.1:9/other"
@@ -114,7 +114,7 @@ async def test_a_webhook_that_is_full_stops_reading_and_loses_nothing(world: Wor
         await world.hub.reached(min(start + 50, len(names)))
         await asyncio.sleep(0)
     await until(lambda: len(world.receivers.ids(OTHER_URL)) == len(names), 30)
-    assert len(engine.couriers["hook"]._unfinished) <= ROOM + 50
+    assert len(engine.couriers["hook"]._progress) <= ROOM + 50
     gate.set()
     await until(lambda: len(world.receivers.ids()) == len(names), 30)
     assert sorted(world.receivers.ids()) == sorted(names)
@@ -537,7 +537,7 @@ async def test_a_receiver_that_keeps_failing_is_probed_only(world: World) -> Non
     count = len(world.receivers.ids())
     await asyncio.sleep(0.05)
     assert len(world.receivers.ids()) == count
-    await until(lambda: len(courier._unfinished) <= 2)  # it costs its position only, once what failed is recorded
+    await until(lambda: len(courier._progress) <= 2)  # it costs its position only, once what failed is recorded
     for wait in (30, 60, 120):
         await world.pass_time(wait - 2)
         await asyncio.sleep(0.02)

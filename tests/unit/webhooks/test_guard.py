@@ -4,11 +4,15 @@ import asyncio
 import ipaddress
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from doorstream.directory import InvalidEntity
+from doorstream.directory.webhook_rules import check_webhook
+from doorstream.events.entities import Webhook
 from doorstream.testing import until
 from doorstream.webhooks import lookup
 from doorstream.webhooks.guard import (
@@ -329,6 +333,19 @@ def test_s4_headers_of_the_connection_cannot_be_set(name):
 
 def test_s4_ordinary_headers_can_be_set():
     check_headers({"Authorization": "Basic dTpw", "X-Key": "", "X-Text": 'a "b"\tc ~'})
+
+
+@pytest.mark.parametrize("name", ["X-Key", "x_key", "Expect", "Host", "X" * 128, "X" * 129, "X:Key", "Webhook-Id"])
+@pytest.mark.parametrize("value", ["", "a b", "a\tb", "a\nb", "café", "\x7f", "\u2028"])
+def test_s4_what_a_webhook_may_have_can_be_sent(name, value):
+    """Or it would be taken, and then fail for ever as if its receiver did."""
+    fields = {"name": "w", "url": "https://a.example", "site_id": "s", "created": "", "start": ""}
+    webhook = Webhook(id="w", headers={name: value}, **fields)
+    try:
+        check_webhook(webhook, SimpleNamespace(site=lambda _: True))
+    except InvalidEntity:
+        return
+    check_headers({name: value})
 
 
 async def test_names_are_asked_of_the_system():

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import gzip
+import inspect
 import os
 import socket
 import time
@@ -649,3 +650,9 @@ async def test_lanes_forget_endpoints_that_are_not_tried_any_more(monkeypatch):
     for number in range(100):
         lanes.leave(await lanes.enter(str(number)), answered=True)
     assert len(lanes._lanes) == 10
+
+
+def test_par_11_an_attempt_may_take_15_s():
+    """Parakey's receivers have to answer within that time (PAR-11), and it is what senders are made with."""
+    assert module.TIMEOUT == 15.0
+    assert inspect.signature(Sender).parameters["timeout"].default == module.TIMEOUT

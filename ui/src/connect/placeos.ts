@@ -21,7 +21,7 @@ export function inspect({ siteId, credential, frames }: Setting): Promise<Inspec
   }, PING_EVERY)
   socket.addEventListener("open", () => {
     command("bind", "locked")
-    command("bind", "state")
+    command("bind", "last_event")
   })
   socket.addEventListener("close", () => clearInterval(timer))
   return Promise.resolve({

@@ -122,13 +122,19 @@ getSystemToken().then((token) => {
 ${pdkToken(filled)}
 getSystemToken().then((token) => {
   const socket = new WebSocket(\`${filled.ws}/socket.io/?systemId=\${systemId}&token=\${token}&transport=websocket\`)
+  const renew = async () => socket.send("42" + JSON.stringify(["renewedToken", { token: await getSystemToken() }]))
+  let pings
+  socket.on("close", () => clearInterval(pings))
   socket.on("message", (data) => {
     const packet = data.toString()
-    if (packet.startsWith("0")) setInterval(() => socket.send("2"), JSON.parse(packet.slice(1)).pingInterval)
+    if (packet.startsWith("0")) pings = setInterval(() => socket.send("2"), JSON.parse(packet.slice(1)).pingInterval)
     if (packet === "40") {
       socket.send("42" + JSON.stringify(["subscribeIsolated", { topics: ["device.input.relay.on"] }]))
     }
-    if (packet.startsWith("42")) console.log(JSON.parse(packet.slice(2)))
+    if (!packet.startsWith("42")) return
+    const [name, event] = JSON.parse(packet.slice(2))
+    if (name === "invalidToken") renew()
+    else console.log(name, event)
   })
 })
 `,
@@ -201,17 +207,21 @@ let since = new Date()
 async function poll() {
   const changed = await fetch(\`\${logs}&limit=1\`, { headers: { ...headers, "If-None-Match": etag } })
   if (changed.status === 304) return
+  if (!changed.ok) throw new Error(\`answered \${changed.status}\`)
   const isFirst = etag === ""
-  etag = changed.headers.get("ETag")
-  if (isFirst) return
   const asked = new Date() // before the question: what comes during it is read again rather than missed
-  const answer = await fetch(\`\${logs}&startDate=\${since.toISOString()}&orderBy=createdAt:DESC\`, { headers })
+  if (!isFirst) {
+    const answer = await fetch(\`\${logs}&startDate=\${since.toISOString()}&orderBy=createdAt:DESC\`, { headers })
+    if (!answer.ok) throw new Error(\`answered \${answer.status}\`)
+    for (const log of await answer.json()) console.log(log)
+  }
   since = asked
-  for (const log of await answer.json()) console.log(log)
+  etag = changed.headers.get("ETag")
 }
 
-poll()
-setInterval(poll, 60_000)
+const again = () => poll().catch((error) => console.error("going on in a minute, because", error.message))
+again()
+setInterval(again, 60_000)
 `,
     },
     {
@@ -219,6 +229,7 @@ setInterval(poll, 60_000)
       needs: "Python 3.9 or newer, nothing else",
       code: `import json
 import time
+from http.client import HTTPException
 from urllib.request import Request, urlopen
 
 LOGS = "${url}/eventLogs?domainId=${siteId}"
@@ -226,18 +237,31 @@ HEADERS = {"access-token": "${key}"}
 
 
 def read(query):
-    with urlopen(Request(LOGS + query, headers=HEADERS)) as answer:
+    with urlopen(Request(LOGS + query, headers=HEADERS), timeout=30) as answer:
         return json.load(answer)
 
 
-newest = read("&limit=1")
-last = newest[0]["id"] if newest else None
+def fresh():
+    global last
+    if last is None:  # the newest one there is: what came before it is not news
+        logs = read("&limit=1")
+        last = logs[0]["id"] if logs else ""
+        return []
+    logs = list(reversed(read(f"&after={last}" if last else "&limit=100")))
+    last = logs[-1]["id"] if logs else last
+    return logs
+
+
+last = None
 while True:
+    try:
+        for log in fresh():
+            print(log, flush=True)
+    except (OSError, HTTPException, ValueError) as error:
+        print("going on in a minute, because", error)
+        if getattr(error, "code", None) == 410:  # the last one is no longer kept
+            last = None
     time.sleep(60)
-    fresh = read(f"&after={last}") if last else read("&limit=100")
-    for log in reversed(fresh):
-        print(log)
-        last = log["id"]
 `,
     },
     {
@@ -328,27 +352,50 @@ await Task.Delay(Timeout.Infinite);
     },
     {
       language: "Java",
-      needs: "com.microsoft.signalr:signalr, and a token: .venv/bin/doorstream token --help",
+      needs: "Java 17 or newer, and com.microsoft.signalr:signalr",
       code: `import com.microsoft.signalr.HubConnection;
 import com.microsoft.signalr.HubConnectionBuilder;
+import com.microsoft.signalr.HubConnectionState;
 import io.reactivex.rxjava3.core.Single;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.util.Base64;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 public class Entries {
+    static final String SERVER = "${url}";
+    static final String SITE_ID = "${siteId}";
+    static final String CREDENTIALS = "${id}:${secret}";
+
+    static String getAccessToken() throws Exception {
+        HttpRequest request = HttpRequest.newBuilder(URI.create(SERVER + "/connect/token"))
+            .header("Authorization", "Basic " + Base64.getEncoder().encodeToString(CREDENTIALS.getBytes()))
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .POST(HttpRequest.BodyPublishers.ofString("grant_type=client_credentials&scope=user_api.full_access"))
+            .build();
+        String answer = HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString()).body();
+        Matcher token = Pattern.compile("\\"access_token\\":\\\\s*\\"([^\\"]+)\\"").matcher(answer);
+        if (!token.find()) throw new IllegalStateException(answer);
+        return token.group(1);
+    }
+
     public static void main(String[] arguments) throws InterruptedException {
-        String url = "${url}/v1/hub/entries?site_id=${siteId}";
-        String token = System.getenv("ACCESS_TOKEN");
-        HubConnection hub = HubConnectionBuilder.create(url)
-            .withAccessTokenProvider(Single.defer(() -> Single.just(token)))
+        HubConnection hub = HubConnectionBuilder.create(SERVER + "/v1/hub/entries?site_id=" + SITE_ID)
+            .withAccessTokenProvider(Single.fromCallable(Entries::getAccessToken))
             .shouldSkipNegotiate(true)
             .build();
         hub.on("ReceiveMessage", message -> System.out.println(message), String.class);
-        hub.start().blockingAwait();
-        Thread.currentThread().join();
+        while (true) {
+            if (hub.getConnectionState() == HubConnectionState.DISCONNECTED) {
+                hub.start().doOnError(System.err::println).onErrorComplete().blockingAwait();
+            }
+            Thread.sleep(5_000);
+        }
     }
 }
-
-// ACCESS_TOKEN is access_token of what this prints:
-// curl ${url}/connect/token -u "${id}:${secret}" -d grant_type=client_credentials -d scope=user_api.full_access
 `,
     },
   ]
@@ -373,10 +420,12 @@ function own({ url, siteId, key }: Filled): Program[] {
       language: "Python",
       needs: "Python 3.9 or newer, nothing else",
       code: `import json
+import time
+from http.client import HTTPException
 from urllib.request import Request, urlopen
 
 STREAM = "${url}/api/sites/${siteId}/stream"
-position = None
+position = newest = None  # of what was dealt with, of what is coming in
 
 while True:
     headers = {"X-API-Key": "${key}"}
@@ -386,12 +435,14 @@ while True:
         with urlopen(Request(STREAM, headers=headers), timeout=60) as stream:
             for line in stream:
                 if line.startswith(b"id: "):
-                    position = line[4:].strip().decode()
+                    newest = line[4:].strip().decode()
                 elif line.startswith(b"data: "):
                     event = json.loads(line[6:])
-                    print(event["topic"], event["body"])
-    except OSError as error:
+                    print(event.get("topic", "a gap"), event.get("body"), flush=True)
+                    position = newest
+    except (OSError, HTTPException, ValueError) as error:
         print("going on after", position, "because", error)
+    time.sleep(1)
 `,
     },
   ]

@@ -8,7 +8,7 @@ import { many, when } from "../format.ts"
 import type { Live } from "../live.ts"
 import { Act, Badge, Empty, Failed, Head, Skeleton } from "../parts/common.tsx"
 import { AlertIcon, DoorIcon, LockIcon, MoonIcon, OfflineIcon, OpenDoorIcon, UnlockIcon } from "../parts/icons.tsx"
-import { doorFunctions, doorNumbers, executeAt, type Functions } from "../placeos.ts"
+import { doorControls, executeAt, type Control } from "../placeos.ts"
 import { sentence } from "../sentences.ts"
 
 const ICONS: Record<Status, () => JSX.Element> = {
@@ -33,13 +33,12 @@ interface Tile {
   door: DoorState
   status: Status
   node: string | null
-  number: number
 }
 
 export function DoorsPage({ live }: { live: Live }) {
   const [text, setText] = useState("")
   const [shown, setShown] = useState<Shown>("all")
-  const functions = useDoorFunctions(live.siteId)
+  const controls = useDoorControls(live.siteId)
   const version = live.version.value
   const loading = live.loading.value
   const tiles = useMemo(() => tilesOf(live), [version])
@@ -85,7 +84,7 @@ export function DoorsPage({ live }: { live: Live }) {
       ) : (
         <ul class="tiles" aria-label="Doors">
           {found.map((tile) => (
-            <DoorTile key={tile.device.id} tile={tile} siteId={live.siteId} functions={functions} />
+            <DoorTile key={tile.device.id} tile={tile} siteId={live.siteId} control={controls.get(tile.device.id) ?? null} />
           ))}
         </ul>
       )}
@@ -93,13 +92,15 @@ export function DoorsPage({ live }: { live: Live }) {
   )
 }
 
-function DoorTile({ tile, siteId, functions }: { tile: Tile; siteId: string; functions: Functions }) {
-  const { device, door, status, number } = tile
+function DoorTile({ tile, siteId, control }: { tile: Tile; siteId: string; control: Control | null }) {
+  const { device, door, status } = tile
   const [told, setTold] = useState<{ text: string; isError: boolean } | null>(null)
   const Icon = ICONS[status]
+  const can = (name: string) => control !== null && name in control.functions
   const does = (name: string, value?: unknown) => async () => {
+    if (control === null) return
     try {
-      const answer = await executeAt(siteId, number, name, functions, value)
+      const answer = await executeAt(siteId, control, name, value)
       // A driver that cannot do it says so with null, where it has something to say at all.
       const cannot = name === "unlock" && answer === null
       setTold({ text: cannot ? "This door cannot be moved from here" : "Done", isError: cannot })
@@ -144,12 +145,12 @@ function DoorTile({ tile, siteId, functions }: { tile: Tile; siteId: string; fun
         </ul>
       )}
       <div class="row">
-        {"unlock" in functions && (
+        {can("unlock") && (
           <Act run={does("unlock")} aria-label={`Unlock ${device.name}`}>
             <UnlockIcon /> Unlock
           </Act>
         )}
-        {"hold_open" in functions && (
+        {can("hold_open") && (
           <Act run={does("hold_open", !door.heldOpen)} aria-label={`${door.heldOpen ? "Release" : "Hold open"} ${device.name}`}>
             {door.heldOpen ? "Release" : "Hold open"}
           </Act>
@@ -162,24 +163,23 @@ function DoorTile({ tile, siteId, functions }: { tile: Tile; siteId: string; fun
   )
 }
 
-function useDoorFunctions(siteId: string): Functions {
-  const [functions, setFunctions] = useState<Functions>({})
+function useDoorControls(siteId: string): Map<string, Control> {
+  const [controls, setControls] = useState(new Map<string, Control>())
   useEffect(() => {
     const controller = new AbortController()
-    doorFunctions(siteId, controller.signal).then(setFunctions, () => undefined)
+    doorControls(siteId, controller.signal).then(setControls, () => undefined)
     return () => controller.abort()
   }, [siteId])
-  return functions
+  return controls
 }
 
 function tilesOf(live: Live): Tile[] {
   const nodes = new Map(live.nodes.map((node) => [node.id, node]))
-  const numbers = doorNumbers(live.devices)
   return live.devices.map((device) => {
     const node = nodes.get(device.cloud_node_id ?? "")
     const isOffline = node?.serial_number != null && live.offline.has(node.serial_number)
     const door = live.doors.get(device.id) ?? newDoor()
-    return { device, door, status: statusOf(door, isOffline), node: node?.name ?? null, number: numbers.get(device.id) ?? 0 }
+    return { device, door, status: statusOf(door, isOffline), node: node?.name ?? null }
   })
 }
 

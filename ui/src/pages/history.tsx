@@ -59,7 +59,7 @@ export function HistoryPage({ live }: { live: Live }) {
     return () => controller.abort()
   }, [query, base])
 
-  const change = (part: Partial<Filter>) => setFilter({ ...filter, ...part })
+  const change = (part: Partial<Filter>) => setFilter((old) => ({ ...old, ...part }))
   const search = (event: SubmitEvent) => {
     event.preventDefault()
     setQuery(parameters(filter, Date.now()).toString())

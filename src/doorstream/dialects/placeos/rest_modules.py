@@ -63,10 +63,19 @@ async def list_modules(call: Call) -> Response:
     if system_id is not None:  # in the system's own order, as a whole
         found = call.placeos.catalogue.modules(call.system(system_id, "support"))
         return whole(KIND, [_shown(view) for view in found])
-    wanted = Wanted.of(query)
-    seen = [view for view in _seen(call, "support") if _matches(view, query)]
-    named = [view for view in seen if wanted.matches(view.name, view.driver)]
-    return page(KIND, named, _shown, wanted, call.request)
+    wanted, drivers = Wanted.of(query), call.placeos.drivers
+    connected = truth(query, "connected")
+
+    def view_of(module: Module) -> ModuleView:
+        view = drivers.module(module.id)
+        assert view is not None  # noqa: S101 - nothing goes within one turn of the loop
+        return view
+
+    seen = [module for module in _seen(call, "support") if _matches(module, query)]
+    named = [module for module in seen if wanted.matches(module.name, module.driver)]
+    if connected is not None:  # the only filter that needs more than a page's views
+        named = [module for module in named if view_of(module).connected is connected]
+    return page(KIND, named, lambda module: _shown(view_of(module)), wanted, call.request)
 
 
 async def create_module(call: Call) -> Response:
@@ -188,9 +197,9 @@ async def reload_driver(call: Call) -> Response:
     if call.sight.identity.level != "administrator":
         raise RestError(403)
     driver = _driver(call.placeos, call.part("driver_id"))
-    for view in _seen(call, "administrator"):
-        if view.driver == driver.name and view.wanted:
-            await call.placeos.drivers.restart(view.id)
+    for module in _seen(call, "administrator"):
+        if module.driver == driver.name and module.running:
+            await call.placeos.drivers.restart(module.id)
     return empty()
 
 
@@ -213,20 +222,19 @@ async def _set_running(call: Call, *, running: bool) -> Response:
     return empty()
 
 
-def _seen(call: Call, needed: Level) -> list[ModuleView]:
+def _seen(call: Call, needed: Level) -> list[Module]:
     """The modules of the sites where the caller has that level."""
     sites = [site_id for site_id in call.sight.sites() if call.sight.reaches(site_id, needed)]
-    return [view for site_id in sites for view in call.placeos.drivers.modules(site_id)]
+    return [module for site_id in sites for module in call.placeos.drivers.entities(site_id)]
 
 
-def _matches(view: ModuleView, query: Mapping[str, str]) -> bool:
-    connected, running = truth(query, "connected"), truth(query, "running")
+def _matches(module: Module, query: Mapping[str, str]) -> bool:
+    running = truth(query, "running")
     tests = (
-        query.get("driver_id") in (None, shapes.DRIVER + view.driver),
-        not truth(query, "no_logic") or view.device_id is not None,
-        connected is None or view.connected is connected,
-        running is None or view.wanted is running,
-        "as_of" not in query or shapes.epoch(view.updated) <= number(query, "as_of", 0),
+        query.get("driver_id") in (None, shapes.DRIVER + module.driver),
+        not truth(query, "no_logic") or module.device_id is not None,
+        running is None or module.running is running,
+        "as_of" not in query or shapes.epoch(module.updated) <= number(query, "as_of", 0),
     )
     return all(tests)
 

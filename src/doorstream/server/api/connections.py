@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import msgspec
@@ -9,12 +10,18 @@ from fastapi import APIRouter, Request, Response
 
 from doorstream.directory import NotFound
 from doorstream.live import Describable, Description, Hub, Presence, Seen
+from doorstream.log import LogUnavailable
 from doorstream.server.api.access import Access
 from doorstream.server.api.bodies import json_response
 from doorstream.server.api.documentation import problems
-from doorstream.server.peers import Peers
+from doorstream.server.siblings import Siblings
+
+LISTED = 1000
+"""How many connections are listed at most."""
 
 _MICROSECONDS = 1_000_000
+_PORTION = 500
+_LIST, _DISCONNECT = "connections", "disconnect"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +50,9 @@ class ConnectionStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connections:
-    """All connections of this server. ``missing`` are the numbers of its workers that did not say theirs in time.
+    """The newest connections of this server. ``total`` is how many there are.
 
-    ``total`` is how many there are: of very many, another worker tells only the newest.
+    ``missing`` are the numbers of its workers that did not say theirs in time.
     """
 
     items: list[ConnectionStatus]
@@ -54,89 +61,104 @@ class Connections:
 
 
 class _Told(msgspec.Struct):
-    """What one worker tells another: its connections, the newest first, and how many there are."""
+    """What one worker tells another: its newest connections, and how many there are."""
 
     items: list[ConnectionStatus]
     total: int
 
 
+class _Leaving(msgspec.Struct):
+    """What one worker asks another: to end a connection, if it is at one of the sites; None stands for all."""
+
+    id: str
+    sites: frozenset[str] | None
+
+
 _encode = msgspec.json.Encoder().encode
 _decode_told = msgspec.json.Decoder(_Told).decode
 _decode_sites = msgspec.json.Decoder(frozenset[str] | None).decode
+_decode_leaving = msgspec.json.Decoder(_Leaving).decode
 
 
 class _Here:
     """The connections of this worker."""
 
-    def __init__(self, presence: Presence, hub: Hub, peers: Peers) -> None:
+    def __init__(self, presence: Presence, hub: Hub, number: int) -> None:
         self._presence = presence
         self._hub = hub
-        self._peers = peers
-        peers.answers["connections"] = self._tell
-        peers.answers["disconnect"] = self._disconnect
+        self._number = number
 
-    def items(self, sites: frozenset[str] | None) -> list[ConnectionStatus]:
-        """Those of some sites, or all, the newest first."""
-        found = [
-            _status(self._id(seen), seen, description, self._hub)
-            for seen in self._presence
-            if (description := _described(seen, sites)) is not None
-        ]
-        found.reverse()
-        return found
+    async def newest(self, sites: frozenset[str] | None) -> _Told:
+        """Those of some sites, or all. There may be thousands, and events go on meanwhile."""
+        told = _Told([], 0)
+        for number, seen in enumerate(reversed(tuple(self._presence)), 1):
+            description = _described(seen, sites)
+            if description is not None:
+                told.total += 1
+                if told.total <= LISTED:
+                    told.items.append(_status(self._id(seen), seen, description, self._hub))
+            if not number % _PORTION:
+                await asyncio.sleep(0)
+        return told
 
-    def end(self, connection_id: str, sites: frozenset[str] | None) -> bool:
-        """Disconnect one of those; false if there is none of that id."""
+    def end(self, leaving: _Leaving) -> bool:
+        """Disconnect one; false if there is none of that id."""
         for seen in self._presence:
-            if self._id(seen) == connection_id and _described(seen, sites) is not None:
+            if self._id(seen) == leaving.id and _described(seen, leaving.sites) is not None:
                 seen.connection.end()
                 return True
         return False
 
+    async def tell(self, data: bytes) -> bytes:
+        """Answer another worker that wants to know."""
+        return _encode(await self.newest(_decode_sites(data)))
+
+    async def disconnect(self, data: bytes) -> bytes:
+        """Answer another worker that wants one to be ended."""
+        return _encode(self.end(_decode_leaving(data)))
+
     def _id(self, seen: Seen) -> str:
-        return f"{self._peers.number}-{seen.entered:x}"
-
-    async def _tell(self, data: bytes) -> bytes:
-        items = self.items(_decode_sites(data))
-        told = _Told(items, len(items))
-        while len(answer := _encode(told)) > self._peers.limit:
-            told.items = told.items[: len(told.items) // 2]
-        return answer
-
-    async def _disconnect(self, data: bytes) -> bytes:
-        connection_id, sites = msgspec.json.decode(data, type=tuple[str, frozenset[str] | None])
-        return _encode(self.end(connection_id, sites))
+        return f"{self._number}-{seen.entered:x}"
 
 
-def connections_router(presence: Presence, hub: Hub, access: Access, peers: Peers) -> APIRouter:
+def connections_router(presence: Presence, hub: Hub, access: Access, siblings: Siblings) -> APIRouter:
     """``/api/connections``, of all workers of this server."""
     router = APIRouter(prefix="/api/connections", tags=["operations"])
-    here = _Here(presence, hub, peers)
+    here = _Here(presence, hub, siblings.number)
+    siblings.on(_LIST, here.tell)
+    siblings.on(_DISCONNECT, here.disconnect)
 
     @router.get("", summary="List who is connected", response_model=Connections, responses=problems())
     async def get_list(request: Request) -> Response:
-        """The streaming connections of this server, the newest first, as far as the caller's sites go."""
+        """The newest 1,000 streaming connections of this server, as far as the caller's sites go, the newest first."""
         sites = access.somewhere(request, "admin").sites
-        items = here.items(sites)
-        total = len(items)
-        answers = await peers.ask("connections", _encode(sites))
-        for answer in answers.values():
-            told = _decode_told(answer)
-            items += told.items
-            total += told.total
-        items.sort(key=lambda item: item.since, reverse=True)
-        missing = sorted(peers.workers - answers.keys() - {peers.number})
-        found = Connections(items=items, total=total, missing=missing)
+        own, answers = await asyncio.gather(here.newest(sites), siblings.ask(_LIST, _encode(sites)))
+        told = [own, *map(_decode_told, answers.values())]
+        items = sorted((item for each in told for item in each.items), key=lambda item: item.since, reverse=True)
+        found = Connections(
+            items=items[:LISTED], total=sum(each.total for each in told), missing=siblings.missing(answers)
+        )
         return json_response(found, headers={"Cache-Control": "no-store"})
 
-    @router.delete("/{connection_id}", summary="Disconnect one", status_code=204, responses=problems("not-found"))
+    @router.delete(
+        "/{connection_id}",
+        summary="Disconnect one",
+        status_code=204,
+        responses=problems("not-found", "log-unavailable"),
+    )
     async def delete(connection_id: str, request: Request) -> Response:
         """End a connection. Its client may come back at once, and goes on where it was: to keep it out, revoke it."""
-        sites = access.somewhere(request, "admin").sites
-        if not here.end(connection_id, sites):
-            answers = await peers.ask("disconnect", _encode((connection_id, sites)))
-            if _encode(True) not in answers.values():
-                raise NotFound("connection", connection_id)
+        leaving = _Leaving(connection_id, access.somewhere(request, "admin").sites)
+        worker = connection_id.partition("-")[0]
+        if worker == str(siblings.number) or worker not in map(str, siblings.workers):
+            is_ended = here.end(leaving)
+        else:
+            answers = await siblings.ask(_DISCONNECT, _encode(leaving))
+            if worker in map(str, siblings.missing(answers)):
+                raise LogUnavailable(f"worker {worker}, whose connection it is, does not answer")
+            is_ended = _encode(True) in answers.values()
+        if not is_ended:
+            raise NotFound("connection", connection_id)
         return Response(status_code=204)
 
     return router

@@ -16,6 +16,7 @@ from doorstream.server.backup import back_up
 from doorstream.server.services import Services
 
 _TAR = "application/x-tar"
+_INDEX, _REBUILD = "index", "rebuild"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def operations_router(services: Services, access: Access) -> APIRouter:
     async def get_index(request: Request) -> Response:
         """Each worker has an index of its own. It is complete when ``applied`` has reached ``last``."""
         access.everywhere(request, "admin")
-        return json_response(await status("index"))
+        return json_response(await status(_INDEX))
 
     @router.post(
         "/index/rebuild", status_code=202, summary="Build the history's index again", response_model=IndexStatus
@@ -73,13 +74,12 @@ def operations_router(services: Services, access: Access) -> APIRouter:
         """  # noqa: D205 - a description, not a summary
         access.everywhere(request, "admin")
         services.index.rebuild()
-        return json_response(await status("rebuild"), 202)
+        return json_response(await status(_REBUILD), 202)
 
     async def status(question: str) -> IndexStatus:
-        answers = await services.peers.ask(question)
-        applied = {services.number: services.index.applied} | {number: int(data) for number, data in answers.items()}
-        missing = sorted(services.peers.workers - applied.keys())
-        return IndexStatus(min(applied.values()), services.hub.sequence, missing)
+        answers = await services.siblings.ask(question)
+        applied = min([services.index.applied, *map(int, answers.values())])
+        return IndexStatus(applied, services.hub.sequence, services.siblings.missing(answers))
 
     async def tell(_: bytes) -> bytes:
         return b"%d" % services.index.applied
@@ -88,5 +88,6 @@ def operations_router(services: Services, access: Access) -> APIRouter:
         services.index.rebuild()
         return await tell(data)
 
-    services.peers.answers |= {"index": tell, "rebuild": rebuild}
+    services.siblings.on(_INDEX, tell)
+    services.siblings.on(_REBUILD, rebuild)
     return router

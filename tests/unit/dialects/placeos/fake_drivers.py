@@ -92,6 +92,7 @@ class FakeDrivers(Drivers):
         self.calls: list[tuple[str, str, list[Any], Caller]] = []
         self.answers: dict[str, Any] = {"make_booking": {}, "nothing": None, "clear": None, "destroy": None}
         self.restarted: list[str] = []
+        self.looked_at: list[str] = []
 
     def add(self, site_id: str, module_id: str, name: str = "Bookings", **more: Any) -> ModuleView:
         """Have a module appear."""
@@ -139,7 +140,12 @@ class FakeDrivers(Drivers):
     def modules(self, site_id: str) -> Sequence[ModuleView]:
         return sorted((each for each in self.all.values() if each.site_id == site_id), key=lambda each: each.name)
 
+    def entities(self, site_id: str) -> Sequence[Module]:
+        found = (self.entity(view.id) for view in self.modules(site_id))
+        return [entity for entity in found if entity is not None]
+
     def module(self, module_id: str) -> ModuleView | None:
+        self.looked_at.append(module_id)
         return self.all.get(module_id)
 
     def entity(self, module_id: str) -> Module | None:

@@ -335,6 +335,19 @@ async def test_modules(room: Room) -> None:
     assert (await get(room, "/modules/mod-none")).status == 404
 
 
+async def test_of_a_page_only_its_modules_are_looked_at(room: Room) -> None:
+    """A list of ten took as long as all modules of all sites."""
+    for number in range(30):
+        room.drivers.add(SITE, f"mod-{number:02d}", "Door", connected=number % 2 == 0)
+    room.drivers.looked_at.clear()
+    listed = await get(room, "/modules?q=door&limit=3&offset=4")
+    assert [each["id"] for each in listed.json()] == room.drivers.looked_at == ["mod-04", "mod-05", "mod-06"]
+    assert listed.headers["X-Total-Count"] == "30"
+    away = await get(room, "/modules?q=door&limit=3&connected=false")
+    assert [each["id"] for each in away.json()] == ["mod-01", "mod-03", "mod-05"]
+    assert away.headers["X-Total-Count"] == "15"
+
+
 async def test_modules_start_stop_load_and_change(room: Room) -> None:
     path = f"{BASE}/modules/mod-bookings"
     for action in ("start", "stop", "load"):

@@ -180,6 +180,7 @@ async def test_pos_16_door_security(connection):
         assert await house.call(first, "door_list") == doors[:1]
         assert await house.call(control, "door_list") == doors
         assert await house.call(first, "unlock", "door-2") is False
+        assert house.status(first, "locked") is True
         assert await house.call(control, "unlock", "nobody") is False
         assert await house.call(control, "unlock", "door-2", caller=USER) is True
         await until(lambda: house.status(second, "locked") is False)
@@ -188,6 +189,8 @@ async def test_pos_16_door_security(connection):
         await until(lambda: house.topics().count("x.command") == 3)
         commands = [json.loads(event.body)["name"] for event in house.events if event.topic == "x.command"]
         assert commands == ["Door", "AccessControl", "AccessControl"]  # and the door's part in it is none of its own
+        assert await house.call(first, "unlock", "door-1") is True
+        await until(lambda: house.status(first, "locked") is False)
 
 
 async def test_modes_of_a_simulated_door(connection):
@@ -226,6 +229,20 @@ async def test_what_can_happen_at_a_simulated_door(connection):
         assert refused.value.code == 404
         await until(lambda: "device.request.unknown" in house.topics())
         assert "device.input.rex.on" in house.topics()
+
+
+async def test_a_simulated_door_is_propped(connection):
+    """Open for longer than its prop delay, until somebody closes it."""
+    async with running_drivers(connection, doors=1) as house:
+        (door,) = house.doors()
+        with pytest.raises(NotAllowed):
+            await house.call(door, "simulate_propped", caller=USER)
+        await house.call(door, "simulate_propped")
+        await until(lambda: house.status(door, "alarms") == ["propped"], 30)
+        assert house.status(door, "door_position") == "open"
+        topics = [topic for topic in house.topics() if topic != "x.command"]
+        opened, propped = topics.index("device.input.dps.opened"), topics.index("device.alarm.propped.on")
+        assert topics.index("device.request.allowed") < opened < propped
 
 
 async def test_a_door_that_is_offline_takes_no_command(connection):

@@ -1,7 +1,7 @@
 """The workers of one server: whichever answers a request asks the others and answers for all of them.
 
-NATS request and reply, nothing kept. A question goes to ``doorstream.peers.<server>.<question>``, which every worker of
-the server hears, and each answers with its number. A lone worker asks nobody and listens to nobody.
+NATS request and reply, nothing kept. A question goes to ``doorstream.siblings.<server>.<question>``, which every worker
+of the server hears, and each answers with its number. A lone worker asks nobody and listens to nobody.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +27,7 @@ PATIENCE: Final = 1.0
 _ROOM: Final = 10_000
 
 Answer = Callable[[bytes], Awaitable[bytes]]
-"""Answers a question of another worker. What is larger than ``Peers.limit`` cannot be sent."""
+"""Answers a question of another worker. What is larger than ``Siblings.limit`` cannot be sent."""
 
 
 class _Asked(msgspec.Struct, array_like=True):
@@ -41,16 +41,16 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Asked).decode
 
 
-class Peers:
-    """What one worker knows of the others. ``answers`` are the questions that it answers."""
+class Siblings:
+    """What one worker knows of the others."""
 
     def __init__(self, connection: Connection, *, server: str, number: int, workers: int) -> None:
         """``server`` tells the workers of one parent from those of another on the same NATS."""
         self.number = number
-        self.answers: dict[str, Answer] = {}
+        self._answers: dict[str, Answer] = {}
         self._connection = connection
         self._others = frozenset(range(workers)) - {number}
-        self._prefix = f"doorstream.peers.{server}"
+        self._prefix = f"doorstream.siblings.{server}"
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._numbers = itertools.count(1)
         self._asked: dict[bytes, _Gathering] = {}
@@ -66,6 +66,16 @@ class Peers:
     def workers(self) -> frozenset[int]:
         """The numbers of all workers of the server, this one's too."""
         return self._others | {self.number}
+
+    def missing(self, answers: Mapping[int, bytes]) -> list[int]:
+        """Who of the others is not among those who answered."""
+        return sorted(self._others - answers.keys())
+
+    def on(self, question: str, answer: Answer) -> None:
+        """Answer a question of the others from now on."""
+        if question in self._answers:
+            raise ValueError(f"{question} is answered already")
+        self._answers[question] = answer
 
     async def open(self) -> None:
         """Begin to listen."""
@@ -102,7 +112,7 @@ class Peers:
 
     def _receive_question(self, subject: bytes, reply: bytes, data: bytes, _headers: bytes) -> None:
         asked = _decode(data)
-        answer = self.answers.get(subject.decode().rpartition(".")[2])
+        answer = self._answers.get(subject.decode().rpartition(".")[2])
         if asked.number == self.number or answer is None:
             return
         task = asyncio.create_task(self._answer(answer, asked.data, reply.decode()))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvloop
+from generator import HERE, Answers, MeasurementError, Sample, Watch, idle_connections, run_load
 from http_polls import poll
-from measure import HERE, Answers, MeasurementError, Sample, Watch, idle_connections, run_load
 from placeos_executions import execute
 from servers import Server
 
@@ -160,7 +160,7 @@ def cost_per_event(server: Server, plan: Plan) -> Sample:
 def _answered(answers: Answers) -> dict[str, float]:
     """What one answer cost the server's processes in microseconds, and how busy they were."""
     return {
-        "cpu_us": answers.cpu_seconds / answers.count * 1e6,
+        "cpu_us": answers.cpu_seconds / answers.number * 1e6,
         "server_cores": answers.cpu_seconds / answers.seconds,
     }
 
@@ -172,13 +172,13 @@ def _poll(server: Server, plan: Plan) -> Answers:
 def polls(server: Server, plan: Plan) -> Sample:
     """Unchanged polls per second."""
     answers = _poll(server, plan)
-    return Sample(answers.count / answers.seconds, _answered(answers))
+    return Sample(answers.number / answers.seconds, _answered(answers))
 
 
 def polls_a_core(server: Server, plan: Plan) -> Sample:
     """Unchanged polls per second of the processor, which others on the machine disturb less."""
     answers = _poll(server, plan)
-    return Sample(answers.count / answers.cpu_seconds, _answered(answers))
+    return Sample(answers.number / answers.cpu_seconds, _answered(answers))
 
 
 def executions(connections: int, in_flight: int) -> Callable[[Server, Plan], Sample]:
@@ -187,7 +187,7 @@ def executions(connections: int, in_flight: int) -> Callable[[Server, Plan], Sam
     def measure(server: Server, plan: Plan) -> Sample:
         watch = Watch(server.cpu_seconds, plan.warmup, plan.seconds)
         answers = uvloop.run(execute(server.endpoint, connections, in_flight, watch))
-        return Sample(answers.count / answers.seconds, _answered(answers))
+        return Sample(answers.number / answers.seconds, _answered(answers))
 
     return measure
 

@@ -188,7 +188,7 @@ def _parse(output: str, errors: str) -> dict[str, Any]:
 class Answers(NamedTuple):
     """What clients in this process received: so many answers, in how many seconds, and what they cost the server."""
 
-    count: int
+    number: int
     seconds: float
     cpu_seconds: float
 
@@ -207,6 +207,6 @@ class Watch:
         before, used, began = total(), self.cpu_seconds(), time.perf_counter()
         await asyncio.sleep(self.seconds)
         answers = Answers(total() - before, time.perf_counter() - began, self.cpu_seconds() - used)
-        if not answers.count:
+        if not answers.number:
             raise MeasurementError("no answer came")
         return answers
