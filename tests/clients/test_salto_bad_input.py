@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from signalr_program import access_token, hub_url
 
+from doorstream.protocols.signalr.msgpack_protocol import length, prefixed
 from doorstream.testing.server import Demo, running_demo
 
 ALLOWED = "device.request.allowed"
@@ -21,6 +22,7 @@ END = "\x1e"
 PATIENCE = 10.0
 TOO_LONG = 2_000_000
 JSON, MESSAGEPACK = "json", "messagepack"
+PING = 6
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -168,15 +170,42 @@ async def test_an_oversized_message_in_pieces(demo: Demo, protocol: str) -> None
         assert await ended(socket) is not None
 
 
+@pytest.mark.parametrize("protocol", [JSON, MESSAGEPACK])
 @pytest.mark.parametrize("target", ["Anything", "ReceiveMessage", "", "x" * 10_000])
-async def test_an_unknown_target(demo: Demo, target: str) -> None:
+async def test_an_unknown_target(demo: Demo, target: str, protocol: str) -> None:
     """With an id it gets a completion with an error, without one nothing; the connection goes on."""
-    async with speaking(demo) as socket:
-        for more in ({}, {"invocationId": "5"}):  # type: dict[str, str]
-            await socket.send_str(json.dumps({"type": 1, "target": target, "arguments": []} | more) + END)
-        answer = await heard(socket)
-        assert (answer["type"], answer["invocationId"]) == (3, "5")
-        assert answer["error"]
+    async with speaking(demo, protocol) as socket:
+        for invocation_id in (None, "5", "6"):
+            await call(socket, protocol, target, invocation_id)
+        for expected in ("5", "6"):
+            kind, answered, error = await completed(socket, protocol)
+            assert (kind, answered) == (3, expected)
+            assert error
+
+
+async def call(socket: aiohttp.ClientWebSocketResponse, protocol: str, target: str, invocation_id: str | None) -> None:
+    """Invoke a method of the hub; without an id no answer is wanted."""
+    if protocol == JSON:
+        more = {} if invocation_id is None else {"invocationId": invocation_id}
+        await socket.send_str(json.dumps({"type": 1, "target": target, "arguments": []} | more) + END)
+    else:
+        await socket.send_bytes(prefixed(msgspec.msgpack.encode([1, {}, invocation_id, target, [], []])))
+
+
+async def completed(socket: aiohttp.ClientWebSocketResponse, protocol: str) -> tuple[int, str, str]:
+    """Type, id and error of the next message that is no ping."""
+    while True:
+        if protocol == JSON:
+            answer = await heard(socket)
+            if answer["type"] != PING:
+                return answer["type"], answer["invocationId"], answer["error"]
+            continue
+        data = await socket.receive_bytes(timeout=PATIENCE)
+        kind, *rest = msgspec.msgpack.decode(data[(length(data) or (0, 0))[1] :])
+        if kind != PING:
+            _, answered, result, error = rest
+            assert result == 1  # an error, and no result
+            return kind, answered, error
 
 
 @pytest.mark.parametrize("site", ["", "nothing", "0738b8df-329a-4d50-88e7-7a48928c4d6f", "x" * 5000])

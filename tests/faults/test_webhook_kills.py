@@ -19,17 +19,19 @@ BATCH = 40
 DOORS = 20
 HEALTHY = 17
 ORDERED = 5  # of the healthy ones
-KILLS = {"worker": 5, "nats-server": 3, "parent": 2}
+KILLS = {"worker": 5, "nats-server": 3, "parent": 2, "receivers": 2}  # and the receivers once more, first
+AWAY = (0.1, 0.4)  # seconds; in one outage an event is attempted twice at most
 PATIENCE = 90.0
-RETRY = [0.5, 1.0, 2.0, 4.0, 8.0]
+RETRY = [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]  # more attempts than outages of the receivers can spoil
 
 
-async def test_every_webhook_gets_every_event_through_ten_kills() -> None:
-    """2,000 events to 20 webhooks, three of which fail; worker, nats-server and parent are killed in between."""
+async def test_every_webhook_gets_every_event_through_thirteen_kills() -> None:
+    """2,000 events to 20 webhooks, three of which fail. Worker, nats-server, parent and the receivers are killed."""
     seed = os.environ.get("DOORSTREAM_FAULTS_SEED") or os.urandom(4).hex()
     rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
     order = [what for what, times in KILLS.items() for _ in range(times)]
     rng.shuffle(order)
+    order.insert(0, "receivers")  # while there is much to deliver: attempts are sure to fail
     try:
         async with Receiver() as receiver, running_demo(fixed_port=True) as demo:
             await _run(demo, receiver, order, rng)
@@ -47,7 +49,10 @@ async def _run(demo: Demo, receiver: Receiver, order: list[str], rng: random.Ran
     feeding = asyncio.create_task(_feed(demo, names))
     for what in order:
         await asyncio.sleep(rng.uniform(0.1, 1.0))
-        await _kill(demo, what)
+        if what == "receivers":
+            await _restart(receiver, feeding, rng.uniform(*AWAY))
+        else:
+            await _kill(demo, what)
     await asyncio.wait_for(feeding, PATIENCE)
     healthy = [name for name in ids if not name.startswith("failing")]
     got = await _until_received(receiver, healthy, names)
@@ -55,8 +60,11 @@ async def _run(demo: Demo, receiver: Receiver, order: list[str], rng: random.Ran
         assert set(got[name]) == set(names), name
         if name.startswith("ordered"):
             _check_order(got[name])
-    for name in healthy[:: len(healthy) // 4]:  # each page of a ledger costs: some of them tell enough
-        await _check_ledger(demo, ids[name], names, receiver, name)
+    attempts = 0
+    some = healthy[:: len(healthy) // 4]  # each page of a ledger costs: some of them tell enough
+    for name in some:
+        attempts += await _check_ledger(demo, ids[name], names, receiver, name)
+    assert attempts > len(some) * len(names), "no delivery failed: the receivers were away in vain"
     for name, webhook_id in ids.items():
         if name.startswith("failing"):
             await _check_failing(demo, webhook_id, receiver, name)
@@ -103,6 +111,16 @@ async def _kill(demo: Demo, what: str) -> None:
         await asyncio.to_thread(demo.start)
 
 
+async def _restart(receiver: Receiver, feeding: asyncio.Task[None], away: float) -> None:
+    """Break all receivers off while requests come to them; they listen on the same port again ``away`` s later."""
+    before = len(receiver.requests)
+    while len(receiver.requests) == before and not feeding.done():  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.001)
+    await receiver.stop()
+    await asyncio.sleep(away)
+    await receiver.start()
+
+
 async def _until_received(receiver: Receiver, healthy: list[str], names: list[str]) -> dict[str, list[str]]:
     """What each receiver got, in its order, when the healthy ones have everything or time is up."""
     loop = asyncio.get_running_loop()
@@ -147,8 +165,11 @@ async def _ledger(demo: Demo, webhook_id: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-async def _check_ledger(demo: Demo, webhook_id: str, names: list[str], receiver: Receiver, path: str) -> None:
-    """The ledger comes to have every event as delivered, and not more answers than the receiver gave."""
+async def _check_ledger(demo: Demo, webhook_id: str, names: list[str], receiver: Receiver, path: str) -> int:
+    """The ledger comes to have every event as delivered, and not more answers than the receiver gave.
+
+    Returns how many attempts it took.
+    """
     deadline = asyncio.get_running_loop().time() + PATIENCE  # the last may be under way, or just be sent once more
     while True:
         ledger = await _ledger(demo, webhook_id)
@@ -159,6 +180,8 @@ async def _check_ledger(demo: Demo, webhook_id: str, names: list[str], receiver:
         await asyncio.sleep(0.5)
     assert set(ledger) == set(names)
     await _check_answers(demo, webhook_id, ledger, receiver, path)
+    attempts: int = sum(item["attempts"] for item in ledger.values())
+    return attempts
 
 
 async def _check_answers(

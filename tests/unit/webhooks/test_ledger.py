@@ -86,3 +86,28 @@ def test_a_record_that_cannot_be_read_costs_only_itself(connection: sqlite3.Conn
     good = attempts_message("hook", [attempt(1)])
     ledger._apply(connection, records(good._replace(payload=b"["), good))
     assert found(connection, "hook") == [("event-1", "delivered", 1)]
+
+
+def test_pruning_leaves_what_is_not_finished(connection: sqlite3.Connection) -> None:
+    """What the stream no longer holds goes, but for deliveries that wait or are held back, however old."""
+    states = (State.DELIVERED, State.DEAD, State.WAITING, State.HELD)
+    old = [
+        attempts_message("hook", [attempt(n, state, 0 if state is State.HELD else 1)]) for n, state in enumerate(states)
+    ]
+    late = [
+        attempts_message("hook", [attempt(10, State.WAITING)]),
+        attempts_message("hook", [attempt(10, number=2)]),
+    ]
+    ledger._apply(connection, records(*old, *late))
+    assert len(found(connection, "hook")) == 5
+    assert ledger._prune(connection, 6) == 4 + 2  # attempts and deliveries
+    assert found(connection, "hook") == [
+        ("event-2", "waiting", 1),
+        ("event-3", "held", 0),
+        ("event-10", "delivered", 2),
+    ]
+    kept = {f"e-{n}": questions.attempts(connection, "hook", f"e-{n}") for n in (0, 1, 2, 3, 10)}
+    assert {delivery: [each.number for each in rows] for delivery, rows in kept.items() if rows} == {"e-10": [2]}
+    assert ledger._prune(connection, 6) == 0
+    assert ledger._prune(connection, 7) == 2
+    assert [event for event, _, _ in found(connection, "hook")] == ["event-2", "event-3"]

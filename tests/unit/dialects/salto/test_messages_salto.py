@@ -110,10 +110,16 @@ def test_a_rejection_names_nobody(shapes: Shapes) -> None:
 @pytest.mark.parametrize(
     ("topic", "hub", "category", "detail"),
     [
+        ("device.request.ecard.allowed", "entries", "lock_opened", None),
+        ("device.request.multiallowed", "entries", "lock_opened", None),
         ("device.request.unknown", "entries", "lock_rejected", None),
+        ("device.request.filtered", "entries", "lock_rejected", None),
+        ("device.request.ecard.denied", "entries", "lock_rejected", None),
         ("device.forceopen.on", "entries", "office_mode", "start"),
         ("device.forceopen.off", "entries", "office_mode", "end"),
         ("device.autoopen.on", "entries", "easy_office_mode", "start"),
+        ("device.autoopen.off", "entries", "easy_office_mode", "end"),
+        ("device.forceclose.on", "entries", "privacy_mode", "start"),
         ("device.forceclose.off", "entries", "privacy_mode", "end"),
         ("device.alarm.forced", "incidents", "intrusion_alarm", None),
         ("device.alarm.forced.cleared", "incidents", "end_of_intrusion_alarm", None),
@@ -131,6 +137,23 @@ def test_what_an_event_is(shapes: Shapes, topic: str, hub: str, category: str, d
     assert found is not None
     value = json.loads(found.json)
     assert (found.hub, value["event_category"], value["event_detail"]) == (hub, category, detail)
+
+
+@pytest.mark.parametrize(
+    ("topic", "access_by", "names_user"),
+    [
+        ("device.request.multiallowed", "tag", True),
+        ("device.request.ecard.allowed", "digital_key", True),
+        ("device.request.ecard.denied", "digital_key", False),
+        ("device.request.filtered", "tag", False),
+        ("device.autoopen.off", None, True),
+        ("device.forceclose.on", None, True),
+    ],
+)
+def test_by_what_and_by_whom(shapes: Shapes, topic: str, access_by: str | None, *, names_user: bool) -> None:
+    """A rejection names nobody; a mode of a door is no access."""
+    entry = shown(shapes, event(topic, deviceId="d1", holderId="h1"))
+    assert (entry["access_by"], entry["user_id"]) == (access_by, "h1" if names_user else None)
 
 
 def test_a_gateway_is_found_by_its_serial_number(shapes: Shapes) -> None:
@@ -176,6 +199,26 @@ def test_sal_16_both_times_across_a_change(shapes: Shapes, occurred: int, utc: s
     """The clocks of Amsterdam go forward on 29 March 2026 and back on 25 October, at 01:00 UTC."""
     entry = shown(shapes, event("device.request.allowed", occurred, node={"id": "n1"}))
     assert (entry["utc_date_time"], entry["local_date_time"]) == (utc, local)
+
+
+@pytest.mark.parametrize(
+    ("occurred", "local"),
+    [
+        (1_772_953_199_000, "2026-03-08T01:59:59.000"),
+        (1_772_953_200_000, "2026-03-08T03:00:00.000"),
+        (1_793_512_799_000, "2026-11-01T01:59:59.000"),
+        (1_793_512_800_000, "2026-11-01T01:00:00.000"),
+    ],
+)
+def test_sal_16_a_gateway_with_a_zone_of_its_own_across_a_change(
+    view: SiteView, shapes: Shapes, occurred: int, local: str
+) -> None:
+    """New York's clocks change at 2:00, which is 07:00 UTC on 8 March 2026 and 06:00 on 1 November; not the site's."""
+    view.put(
+        CloudNode(id="n3", site_id=SITE, name="West", serial_number="SN3", timezone="America/New_York", created="")
+    )
+    entry = shown(shapes, event("device.request.allowed", occurred, node={"id": "n3"}))
+    assert entry["local_date_time"] == local
 
 
 @pytest.mark.parametrize("occurred", [-62_135_596_800_000, 253_402_300_799_999])

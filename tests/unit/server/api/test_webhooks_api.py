@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
+import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks.webhooks import Webhook as Verifier
 
 from asgi_client import Answer, AsgiClient
@@ -21,6 +27,8 @@ from doorstream.server.settings import Settings
 from doorstream.testing import until
 from doorstream.testing.receiver import Answer as Says
 from doorstream.testing.receiver import Receiver, Redirect
+from doorstream.webhooks.post import PDK_SIGNATURE
+from doorstream.webhooks.schedule import JITTER
 from world import OTHER, SECRET, SITE
 
 _CLIENTS: dict[str, dict[str, Any]] = {
@@ -57,6 +65,14 @@ class Worker:
         await self.services.ingest.put_values(
             SITE, view, [{"id": event_id, "topic": topic, "occurred": 1_780_000_000_000, "body": {}}]
         )
+
+    async def deliveries(self, webhook: Any, state: str, number: int) -> list[Any]:
+        """A webhook's deliveries of one state, as soon as there are so many."""
+        path = f"{HOOKS}/{webhook['id']}/deliveries?state={state}"
+        async with asyncio.timeout(10):
+            while len(found := (await self.client().get(path)).json()["items"]) < number:  # noqa: ASYNC110 - untold
+                await asyncio.sleep(0.01)
+        return found
 
 
 @pytest.fixture
@@ -269,6 +285,51 @@ async def test_deliveries_by_page_and_by_what_became_of_them(worker: Worker) -> 
     assert (await client.post(f"{HOOKS}/{created['id']}/replay", {})).status == 422
 
 
+async def test_what_died_is_delivered_to_another_webhook(worker: Worker) -> None:
+    """One delivery or a range, with the message ids that they had; the first webhook's receiver hears nothing of it."""
+    dead, other = await worker.create(retry=[], topics=["x.test"]), await worker.create(topics=["x.none"])
+    async with Receiver() as elsewhere:
+        assert (await worker.client().patch(f"{HOOKS}/{other['id']}", {"url": elsewhere.url})).status == 200
+        worker.receiver.plan(Says(500))
+        await worker.happen("one")
+        await worker.happen("two")
+        one, client = f"{HOOKS}/{dead['id']}", worker.client()
+        died = await worker.deliveries(dead, "dead", 2)
+        first = next(each["id"] for each in died if each["event"] == "one")
+        said = await client.post(f"{one}/replay", {"delivery": first, "to_webhook": other["id"]})
+        assert (said.status, said.json()["deliveries"]) == (202, 1)
+        await until(lambda: len(elsewhere.requests) == 1)
+        said = await client.post(f"{one}/replay", {"from": 0, "to_webhook": other["id"]})
+        assert (said.status, said.json()["deliveries"]) == (202, 2)
+        await until(lambda: len(elsewhere.requests) == 3)
+    ids = [request.headers["webhook-id"] for request in elsewhere.requests]
+    assert (ids[0], sorted(ids[1:])) == ("one", ["one", "two"])
+    Verifier(other["secret"]).verify(elsewhere.requests[0].body, dict(elsewhere.requests[0].headers))
+    assert elsewhere.requests[1].headers["doorstream-replay"] == said.json()["replay"]
+    assert len(worker.receiver.requests) == 2
+    assert {each["event"] for each in await worker.deliveries(other, "delivered", 3)} == {"one", "two"}
+
+
+async def test_a_replay_needs_rights_at_the_other_webhook(worker: Worker) -> None:
+    """It has to be of the same site; where it takes events of further sites, the caller must be allowed there too."""
+    ours, ops = await worker.create(), worker.client("ops")
+    body = {"url": worker.receiver.url}
+    foreign = (await ops.post(f"/api/sites/{OTHER}/webhooks", body)).json()["id"]
+    shared = (await ops.post(HOOKS, body | {"sites": [OTHER]})).json()["id"]
+    replay = f"{HOOKS}/{ours['id']}/replay"
+    for target, status, slug in (
+        (foreign, 404, "not-found"),
+        ("none", 404, "not-found"),
+        (shared, 403, "forbidden"),
+    ):
+        answer = await worker.client().post(replay, {"from": 0, "to_webhook": target})
+        assert (answer.status, problem(answer)) == (status, slug)
+    assert (await worker.client().post(f"{HOOKS}/{shared}/replay", {"from": 0, "to_webhook": ours["id"]})).status == 403
+    assert (await ops.post(replay, {"from": 0, "to_webhook": foreign})).status == 404
+    assert (await ops.post(replay, {"from": 0, "to_webhook": shared})).status == 202
+    assert worker.receiver.requests == []
+
+
 async def test_a_deleted_webhook_is_gone(worker: Worker) -> None:
     created = await worker.create()
     assert (await worker.client().delete(f"{HOOKS}/{created['id']}")).status == 204
@@ -383,3 +444,113 @@ async def test_s6_an_address_that_changed_while_the_receiver_was_asked(worker: W
     assert (answer.status, problem(answer)) == (409, "conflict")
     shown = (await worker.client().get(one)).json()
     assert (shown["handshake"], shown["url"]) == (False, moved)
+
+
+# What is delivered, and what is told of it, across the socket.
+
+
+async def test_a_replay_by_time_honours_both_bounds(worker: Worker) -> None:
+    """Both ends are included; between the two deliveries there is none."""
+    created = await worker.create(topics=["x.test"])
+    await worker.happen("one")
+    (first,) = await worker.deliveries(created, "delivered", 1)
+    begun = datetime.fromisoformat(first["created"])
+    await until(lambda: datetime.now(UTC) > begun + timedelta(milliseconds=10))
+    await worker.happen("two")
+    second, _ = await worker.deliveries(created, "delivered", 2)
+    between = [(begun + timedelta(milliseconds=n)).isoformat() for n in (1, 5)]
+    for bounds, events in (
+        ({"to": first["created"]}, ["one"]),
+        ({"to": between[1]}, ["one"]),
+        ({"from": between[0]}, ["two"]),
+        ({"from": second["created"]}, ["two"]),
+        ({"from": between[0], "to": between[1]}, []),
+        ({"from": first["created"], "to": second["created"]}, ["one", "two"]),
+    ):
+        before = len(worker.receiver.requests)
+        said = await worker.client().post(f"{HOOKS}/{created['id']}/replay", {"state": "all"} | bounds)
+        assert (said.status, said.json()["deliveries"]) == (202, len(events)), bounds
+        await received(worker, before + len(events))
+        replayed = worker.receiver.requests[before:]
+        assert sorted(each.headers["webhook-id"] for each in replayed) == events, bounds
+        assert {each.headers["doorstream-replay"] for each in replayed} <= {said.json()["replay"]}
+
+
+async def received(worker: Worker, number: int) -> None:
+    """Wait until the receiver has had so many requests."""
+    await until(lambda: len(worker.receiver.requests) == number)
+
+
+async def test_attempts_tell_when_how_long_and_when_again(worker: Worker) -> None:
+    """``duration`` is in seconds and holds the time that the receiver took; the next attempt is the schedule's."""
+    worker.receiver.plan(Says(500, delay=0.2))
+    created = await worker.create(topics=["x.test"], retry=[600])
+    started = datetime.now(UTC) - timedelta(milliseconds=1)  # times are kept in whole milliseconds
+    await worker.happen("one")
+    (waiting,) = await worker.deliveries(created, "waiting", 1)
+    path = f"{HOOKS}/{created['id']}/deliveries/{waiting['id']}/attempts"
+    (attempt,) = (await worker.client().get(path)).json()["items"]
+    ended = datetime.now(UTC)
+    at, again = datetime.fromisoformat(attempt["at"]), datetime.fromisoformat(attempt["next_attempt"])
+    assert started <= at <= ended
+    assert 0.2 <= attempt["duration"] <= (ended - started).total_seconds()
+    assert (attempt["number"], attempt["state"], attempt["status"]) == (1, "waiting", 500)
+    assert (
+        timedelta(seconds=600 * (1 - JITTER)) <= again - at <= timedelta(seconds=600 * (1 + JITTER)) + (ended - started)
+    )
+    assert (waiting["last_attempt"], waiting["next_attempt"]) == (attempt["at"], attempt["next_attempt"])
+
+
+@pytest.mark.parametrize("form", ["cloudevents", "cloudevents-binary", "pdk"])
+async def test_each_form_as_it_arrives(worker: Worker, form: str) -> None:
+    """What the routes were told to send is what comes across the socket."""
+    created = await worker.create(form=form, topics=["device.request.allowed"])
+    view = worker.services.directory.site(SITE)
+    assert view is not None
+    body = {"deviceId": "door-1", "cardNumber": "5"}
+    event = {"id": "one", "topic": "device.request.allowed", "occurred": 1_780_000_000_000, "body": body}
+    await worker.services.ingest.put_values(SITE, view, [event])
+    await until(lambda: worker.receiver.requests)
+    request = worker.receiver.requests[0]
+    headers, sent = request.headers, json.loads(request.body)
+    attributes = {name: value for name, value in headers.items() if name.startswith("ce-")}
+    envelope = {
+        "specversion": "1.0",
+        "id": "one",
+        "source": f"/api/sites/{SITE}",
+        "type": "device.request.allowed",
+        "time": "2026-05-28T20:26:40.000Z",
+        "subject": "door-1",
+    }
+    if form == "cloudevents":
+        assert headers["content-type"] == "application/cloudevents+json"
+        assert sent | envelope == sent
+        assert sent["data"]["body"] | body == sent["data"]["body"]
+        assert attributes == {}
+    elif form == "cloudevents-binary":
+        assert headers["content-type"] == "application/json"
+        assert attributes | {f"ce-{name}": value for name, value in envelope.items()} == attributes
+        assert sent["body"] | body == sent["body"]
+    else:
+        assert (sent["id"], sent["topic"], sent["metadata"]["occurred"]) == ("one", event["topic"], event["occurred"])
+        assert sent["body"] | body == sent["body"]
+        assert attributes == {}
+        assert headers[PDK_SIGNATURE.lower()] == hmac.digest(created["secret"].encode(), request.body, "sha1").hex()
+    if form != "pdk":
+        Verifier(created["secret"]).verify(request.body, dict(headers))
+
+
+async def test_a_signature_is_checked_with_the_public_key_that_is_shown(worker: Worker) -> None:
+    """Of version v1a, over ``id.timestamp.body``, by a receiver that knows no secret."""
+    created = await worker.create(signing=["v1a"])
+    shown = (await worker.client("reader").get(f"{HOOKS}/{created['id']}")).json()
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(shown["signing"][0]["public_key"].removeprefix("whpk_")))
+    await worker.happen("one")
+    await until(lambda: worker.receiver.requests)
+    request = worker.receiver.requests[0]
+    version, _, signature = request.headers["webhook-signature"].partition(",")
+    assert version == "v1a"
+    signed = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.body
+    key.verify(base64.b64decode(signature), signed)
+    with pytest.raises(InvalidSignature):
+        key.verify(base64.b64decode(signature), signed + b" ")
