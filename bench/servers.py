@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,8 @@ from generator import (
     MeasurementError,
     compile_c,
 )
+
+from doorstream.log.embedded import free_port
 
 PEER_PYTHON = BUILD / "peers" / "socketio_python"
 NODE_PEER = HERE / "peers" / "socketio_node"
@@ -204,7 +205,7 @@ def _doorstream(name: str, group: str, sites: int) -> Iterator[Server]:
     """The real doorstream: ingest, the log, and authenticated clients of the dialect that the row is about."""
     data = Path(tempfile.mkdtemp(prefix="doorstream-", dir=BUILD))
     program = Path(sys.executable).with_name("doorstream")
-    command = [str(program), "demo", "--json", "--rate", "0", "--port", str(_free_port()), "--data-dir", str(data)]
+    command = [str(program), "demo", "--json", "--rate", "0", "--port", str(free_port()), "--data-dir", str(data)]
     # The vendor's limits of its token routes would make 1,000 tokens take minutes, and one connection that executes as
     # fast as it can is read no faster than the limit; nothing that is measured has limits.
     command += ["--system-token-ttl", "86400", "--no-pdk-rate-limits", "--messages-per-second", "1000000"]
@@ -220,13 +221,6 @@ def _doorstream(name: str, group: str, sites: int) -> Iterator[Server]:
             yield Server(name, replace(endpoint, event=_event(group)), pid)
     finally:
         shutil.rmtree(data, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class DoorstreamApi:

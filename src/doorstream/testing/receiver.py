@@ -443,10 +443,3 @@ def _builder(
         .not_valid_before(now - 3 * day)
         .not_valid_after(now - day if expired else now + _YEARS)
     )
-
-
-def unused_port() -> int:
-    """A port of this machine at which nobody listens just now."""
-    with socket.create_server((_ADDRESS, 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port

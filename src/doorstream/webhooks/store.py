@@ -12,7 +12,6 @@ import structlog
 from doorstream.directory.keys import escape, unescape
 from doorstream.log import (
     MAX_BATCH,
-    ApiError,
     Connection,
     Extent,
     LogError,
@@ -130,5 +129,5 @@ class Store:
     async def _purge(self, what: dict[str, object]) -> None:
         try:
             await self._connection.api(f"STREAM.PURGE.{STREAM}", what)
-        except (ApiError, LogError) as error:
+        except LogError as error:
             _logger.warning("the stream of webhooks cannot be tidied", reason=str(error))

@@ -12,6 +12,7 @@ import time
 import pytest
 import uvloop
 
+from doorstream.log.embedded import free_port
 from doorstream.testing import until
 from doorstream.testing.receiver import (
     Answer,
@@ -23,7 +24,6 @@ from doorstream.testing.receiver import (
     Receiver,
     Redirect,
     Reset,
-    unused_port,
 )
 from doorstream.webhooks import sender as module
 from doorstream.webhooks.guard import BlockedAddress, Policy
@@ -145,7 +145,7 @@ async def test_what_is_told_of_an_error_has_nothing_of_the_request(make):
 
 
 async def test_nobody_listens(make):
-    outcome = await make().send(_request(f"http://127.0.0.1:{unused_port()}/"))
+    outcome = await make().send(_request(f"http://127.0.0.1:{free_port()}/"))
     assert outcome.error == "refused"
 
 
@@ -274,7 +274,7 @@ async def test_s4_nothing_comes_from_the_environment(receiver, make, monkeypatch
     netrc.write_text("machine 127.0.0.1 login u password p\n")
     monkeypatch.setenv("NETRC", str(netrc))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{unused_port()}")
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     assert (await make().send(_request(receiver.url))).delivered
     assert "authorization" not in receiver.requests[0].headers
 
@@ -420,7 +420,7 @@ async def test_s7_a_tunnel_is_asked_for_without_our_headers(receiver, make):
 
 @pytest.mark.parametrize("url", ["http://target.example/", "https://target.example/"])
 async def test_s7_a_dead_proxy_is_not_the_endpoints_fault(make, url):
-    outcome = await make(proxy=f"http://127.0.0.1:{unused_port()}").send(_request(url))
+    outcome = await make(proxy=f"http://127.0.0.1:{free_port()}").send(_request(url))
     assert outcome.error == "proxy"
     assert outcome.error in NOT_THE_ENDPOINT
 
@@ -558,7 +558,7 @@ def test_sockets_are_counted_off_when_they_close(run):
             for _ in range(2):
                 await sender.send(_request(plain.url))
             await sender.send(_request(secure.url))
-            await sender.send(_request(f"http://127.0.0.1:{unused_port()}/"))
+            await sender.send(_request(f"http://127.0.0.1:{free_port()}/"))
             await sender.close()
             await until(lambda: module._Socket.open == before)
 
