@@ -87,8 +87,9 @@ class _Site:
             self.by_topic.setdefault(topic, {})[group] = None
 
     def remove(self, group: Group) -> None:
-        if self.groups.pop(group.interest, None) is None:
+        if self.groups.get(group.interest) is not group:  # ended before, and perhaps another has begun
             return
+        del self.groups[group.interest]
         self.every.pop(group, None)
         for topic in group.interest.encoder.topics or ():
             groups = self.by_topic[topic]
@@ -139,13 +140,14 @@ class Hub:
 
     def join(self, interest: Interest, member: Hashable, write: Write) -> Group:
         """Have ``write`` called with everything of interest from now on."""
-        site = self._site(interest.site_id)
+        known = self._site(interest.site_id).groups.get(interest)
+        if known is not None and known.pending:
+            known.flush()  # what was published before is not for the new member
+        site = self._site(interest.site_id)  # asked again: who is written to may leave, and the group ends
         group = site.groups.get(interest)
         if group is None:
             group = Group(interest, self.counts)
             site.add(group)
-        elif group.pending:
-            group.flush()  # what was published before is not for the new member
         group.members[member] = write
         return group
 
