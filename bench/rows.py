@@ -16,6 +16,7 @@ from samples import (
     latency,
     polls,
     polls_a_core,
+    start_seconds,
     webhook_deliveries,
 )
 from servers import (
@@ -246,6 +247,15 @@ ROWS: Sequence[Row] = (
         webhook_deliveries,
         Requirement("at least", 0.9, ALONE),
         subject=BESIDE_DEAD,
+    ),
+    Row(
+        "second-start",
+        "second start of the demo, until it answers",
+        "s",
+        "second start",
+        ("doorstream",),
+        start_seconds,
+        Requirement("at most", 3),
     ),
     Row(
         "idle",

@@ -112,6 +112,12 @@ def latency(rate: int) -> Callable[[Server, Plan], Sample]:
     return measure
 
 
+def start_seconds(server: Server, plan: Plan) -> Sample:
+    """How long the server's start took, until it answered and said so."""
+    del plan
+    return Sample(server.start_seconds, {})
+
+
 def idle_memory(server: Server, plan: Plan) -> Sample:
     # Some connections come and go first, so that memory every server allocates once is not charged to the others.
     with idle_connections(server.endpoint, 200):
