@@ -101,7 +101,7 @@ class Model:
                 self.publish(topic)
             case "join", int(number):
                 self.join(INTERESTS[number])
-            case ("watch" | "watch again and again"), int(number):
+            case (("watch" | "watch again and again"), int(number)):
                 self.watch(INTERESTS[number], again=kind != "watch")
             case _, int(number) if self.members:
                 self.leave(self.members[number % len(self.members)], flush=kind == "leave")
