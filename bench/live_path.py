@@ -6,7 +6,6 @@ where ``hubs`` are the targets of Salto's clients.
 """
 
 import asyncio
-import gc
 import json
 import sys
 import time
@@ -30,7 +29,7 @@ from doorstream.events import Event
 from doorstream.events.entities import Site, User
 from doorstream.gateway import Gateway
 from doorstream.gateway.engineio import EngineOptions
-from doorstream.gateway.serve import gateway_app, raise_file_limit, uvicorn_config
+from doorstream.gateway.serve import collect_rarely, gateway_app, raise_file_limit, uvicorn_config
 from doorstream.gateway.signalr import HubOptions
 from doorstream.history import Index
 from doorstream.live import Alarms, Hub, Presence
@@ -143,5 +142,5 @@ async def main(sample: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     raise_file_limit()
-    gc.set_threshold(50_000, 20, 50)  # as in doorstream's worker
+    collect_rarely()
     uvloop.run(main(json.loads(Path(sys.argv[1]).read_text())))

@@ -6,7 +6,6 @@ is as long as PDK's frame. The first line of standard output is ``{"port", "cont
 """
 
 import asyncio
-import gc
 import json
 import time
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from doorstream.dialects.placeos.rights import Access, Identity
 from doorstream.dialects.placeos.routes import PATH, Stream
 from doorstream.drivers import Drivers
 from doorstream.gateway import Gateway, Limits
-from doorstream.gateway.serve import gateway_app, raise_file_limit, uvicorn_config
+from doorstream.gateway.serve import collect_rarely, gateway_app, raise_file_limit, uvicorn_config
 from doorstream.live import Alarms, Presence
 
 SYS, MODULE, NAME = f"{SYSTEM}bench", "mod-bench", "last_event"
@@ -121,5 +120,5 @@ async def serve() -> None:
 
 if __name__ == "__main__":
     raise_file_limit()
-    gc.set_threshold(50_000, 20, 50)  # as in doorstream's worker
+    collect_rarely()
     uvloop.run(serve())

@@ -9,7 +9,6 @@ webhooks are those whose receivers take every request and never answer.
 
 import argparse
 import asyncio
-import gc
 import json
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from servers import ALONE, BARE_CLIENT, BESIDE_DEAD, WEBHOOK
 from doorstream.directory import SYSTEM, Directory
 from doorstream.events.entities import Site, Webhook
 from doorstream.events.event import encode_kept
+from doorstream.gateway.serve import collect_rarely, spare_what_is_there
 from doorstream.ingest import Ingest
 from doorstream.live import Alarms, Hub
 from doorstream.log import Connection, EventLog
@@ -177,12 +177,6 @@ class Stopwatch:
         return Speed(count / (time.perf_counter() - self._began), count / (time.process_time() - self._cpu))
 
 
-def as_in_a_worker() -> None:
-    """What is there now stays: the collector need not look at it again."""
-    gc.collect()
-    gc.freeze()
-
-
 async def bare(url: str, count: int) -> Speed:
     """A plain aiohttp client: its requests."""
     body = _event(1)
@@ -197,7 +191,7 @@ async def bare(url: str, count: int) -> Speed:
                 async with session.post(url, data=body, headers=headers) as response:
                     await response.read()
 
-        as_in_a_worker()
+        spare_what_is_there()
         watch = Stopwatch()
         await asyncio.gather(*(loop() for _ in range(CONCURRENCY)))
         return watch.speed(count)
@@ -212,7 +206,7 @@ async def one_webhook(url: str, count: int) -> Speed:
         await running.directory.delete(_found(running, "warm"), SYSTEM)
         start = await running.service.here()
         await running.fill(200, count)
-        as_in_a_worker()
+        spare_what_is_there()
         watch = Stopwatch()
         await running.create("one", f"{url}/one", start)
         await running.delivered("one")
@@ -234,7 +228,7 @@ async def beside_dead(living: str, dead: str, count: int, how_many: int) -> Spee
         await asyncio.sleep(2.0)
         for number in range(LIVING):
             await running.create(f"living-{number}", f"{living}/{number}")
-        as_in_a_worker()
+        spare_what_is_there()
         watch = Stopwatch()
         await running.fill(500, count)
         for number in range(LIVING):
@@ -270,7 +264,7 @@ def main() -> None:
     if arguments.command == "receive":
         uvloop.run(receive(arguments.kind))
         return
-    gc.set_threshold(50_000, 20, 50)  # as in a worker
+    collect_rarely()
     speed = uvloop.run(deliver(arguments.kind, arguments.url, arguments.deliveries))
     print(json.dumps(speed._asdict()))
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { bytes, many, span } from "../src/format.ts"
-import { NO_FILTER, parameters } from "../src/query.ts"
+import { endOfSecond, localTime, NO_FILTER, parameters } from "../src/query.ts"
 import { byDriver, type Module } from "../src/placeos.ts"
 import { programs, ABOUT, type Dialect } from "../src/connect/programs.ts"
 import { hideSecrets } from "../src/connect/frames.ts"
@@ -18,6 +18,14 @@ describe("a question to the history", () => {
   it("leaves out a time that is none", () => {
     const filter = { ...NO_FILTER, span: "between" as const, from: "2026-11-22T06:00:00", to: "" }
     expect(parameters(filter, 0).toString()).toBe(`from=${new Date(2026, 10, 22, 6).getTime()}`)
+  })
+
+  it("includes what happened within the second that it ends with", () => {
+    const filter = { ...NO_FILTER, span: "between" as const, from: "", to: "2026-11-22T06:00:00" }
+    expect(parameters(filter, 0).toString()).toBe(`to=${new Date(2026, 10, 22, 6).getTime() + 999}`)
+    const now = new Date(2026, 10, 22, 6, 0, 0, 123).getTime()
+    expect(localTime(now)).toBe("2026-11-22T06:00:00")
+    expect(endOfSecond(localTime(now))).toBeGreaterThanOrEqual(now)
   })
 })
 

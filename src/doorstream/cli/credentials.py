@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import getpass
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import cyclopts
 from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
 
 from doorstream.cli.errors import CommandError
 from doorstream.cli.remote import Server
+from doorstream.cli.tables import print_table
 
 _DEFAULT = Server()
 _At = Annotated[Server, Parameter(name="*")]
@@ -57,7 +57,7 @@ async def client_list(server: _At = _DEFAULT) -> None:
     """List the clients."""
     async with server.open() as remote:
         found = await remote.call("GET", "/api/clients", params={"limit": "1000"})
-    _print_table(found["items"], ("id", "name", "scopes", "sites", "disabled"))
+    print_table(found["items"], ("id", "name", "scopes", "sites", "disabled"))
 
 
 @client.command(name="remove")
@@ -111,7 +111,7 @@ async def user_list(server: _At = _DEFAULT) -> None:
     """List the users."""
     async with server.open() as remote:
         found = await remote.call("GET", "/api/users", params={"limit": "1000"})
-    _print_table(found["items"], ("id", "username", "name", "roles", "disabled"))
+    print_table(found["items"], ("id", "username", "name", "roles", "disabled"))
 
 
 @user.command(name="remove")
@@ -155,20 +155,3 @@ def _print_pairs(pairs: dict[str, str], note: str = "") -> None:
         print(f"{key:<{width}}  {value}")
     if note:
         Console(stderr=True).print(note, style="dim")
-
-
-def _print_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
-    table = Table(box=None)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(_shown(row.get(column)) for column in columns))
-    Console().print(table)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {inner}" for key, inner in value.items())
-    return "" if value in (None, False) else str(value)

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import cyclopts
 from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
 
 from doorstream.cli.errors import CommandError
 from doorstream.cli.remote import Remote, Server
+from doorstream.cli.tables import print_table
 
 _DEFAULT = Server()
 _At = Annotated[Server, Parameter(name="*")]
@@ -97,7 +97,7 @@ async def list_(server: _At = _DEFAULT, *, site: _Site = None) -> None:
     async with server.open() as remote:
         site_id = await remote.only_site(site)
         found = await remote.call("GET", f"/api/sites/{site_id}/webhooks", params={"limit": str(_PAGE)})
-    _print_table(found["items"], ("id", "name", "url", "form", "topics", "enabled", "disabled_reason"))
+    print_table(found["items"], ("id", "name", "url", "form", "topics", "enabled", "disabled_reason"))
 
 
 @webhook.command(name="test")
@@ -144,7 +144,7 @@ async def deliveries(  # noqa: PLR0913 - one parameter for each option
     async with server.open() as remote:
         found = await remote.call("GET", f"{await _path(remote, site, webhook_id)}/deliveries", params=params)
     columns = ("id", "event", "topic", "state", "attempts", "last_attempt", "status", "error", "next_attempt")
-    _print_table(found["items"], columns)
+    print_table(found["items"], columns)
 
 
 @webhook.command
@@ -239,20 +239,3 @@ def _signing(words: list[str]) -> list[str]:
 def _given(arguments: list[str]) -> list[str]:
     """Arguments, with the lines of the standard input in place of a dash."""
     return [each for text in arguments for each in (sys.stdin.read().splitlines() if text == "-" else [text])]
-
-
-def _print_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
-    table = Table(box=None)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(_shown(row.get(column)) for column in columns))
-    Console().print(table)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else str(value)

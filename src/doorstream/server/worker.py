@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import socket
 import sys
@@ -17,7 +16,7 @@ import uvloop
 
 from doorstream.gateway import Gateway
 from doorstream.gateway.proxies import TrustedProxies
-from doorstream.gateway.serve import raise_file_limit, uvicorn_config
+from doorstream.gateway.serve import collect_rarely, raise_file_limit, spare_what_is_there, uvicorn_config
 from doorstream.gateway.tls import Certificate, CertificateError
 from doorstream.log import LogError, StartError
 from doorstream.server import logs
@@ -137,8 +136,7 @@ class Worker:
         )
         self._recovering.app = serving.app
         self._gateway.ready = True
-        gc.collect()
-        gc.freeze()  # what is there now stays: the collector need not look at it again
+        spare_what_is_there()
         return serving
 
     async def _announce(self) -> None:
@@ -201,7 +199,7 @@ async def _main(end: socket.socket) -> None:
 def main() -> None:
     """Run as ``python -m doorstream.server.worker <descriptor>``."""
     raise_file_limit()
-    gc.set_threshold(50_000, 20, 50)  # collections pause every client; most of what is made here has no cycles
+    collect_rarely()
     end = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(end.fileno(), False)
     uvloop.run(_main(end))

@@ -27,7 +27,6 @@ import structlog
 from yarl import URL
 
 from doorstream import __version__
-from doorstream.webhooks.deadlines import Deadlines
 from doorstream.webhooks.guard import (
     BadHeader,
     BadUrl,
@@ -40,6 +39,7 @@ from doorstream.webhooks.guard import (
     is_address,
 )
 from doorstream.webhooks.lanes import Lanes
+from doorstream.webhooks.time_limit import TimeLimit
 
 _logger = structlog.get_logger(__name__)
 
@@ -169,7 +169,7 @@ class Sender:
         ``now`` is the time of day, for answers that name a date. Raises ValueError for a proxy that is no http(s) URL.
         """
         self._policy = policy
-        self._deadlines = Deadlines(timeout)
+        self._limit = TimeLimit(timeout)
         self._proxy = None if proxy is None else _proxy(proxy)
         self._user_agent = user_agent
         self._tls: ssl.SSLContext | bool = True if tls is None else tls
@@ -213,7 +213,7 @@ class Sender:
         error: str | None = None
         detail: str | None = None
         try:
-            with self._deadlines.limit():
+            with self._limit.attempt():
                 if self._proxy is not None and not is_address(url.raw_host or ""):
                     await self._look_up(url)
                 async with self._exchange(url, request) as response:

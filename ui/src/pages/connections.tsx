@@ -3,7 +3,8 @@ import { useEffect, useState } from "preact/hooks"
 import { call } from "../api.ts"
 import { bytes, count, many, span } from "../format.ts"
 import type { Live } from "../live.ts"
-import { Badge, Confirm, Empty, Failed, Head, Skeleton, useLoaded, useNow } from "../parts/common.tsx"
+import { Badge, Confirm, Empty, Head, useLoaded, useNow } from "../parts/common.tsx"
+import { Table } from "../parts/listing.tsx"
 import { sites } from "../session.ts"
 
 interface Connection {
@@ -35,14 +36,14 @@ const EVERY = 3000
 const TOPICS_SHOWN = 3
 
 export function ConnectionsPage(_: { live: Live }) {
-  const { data, error, reload, isLoading } = useLoaded(
+  const found = useLoaded(
     (signal) => call<{ items: Connection[]; total: number; missing: number[] }>("/api/connections", { signal }),
     [],
   )
   const [leaving, setLeaving] = useState<Connection | null>(null)
   const now = useNow(1000)
   useEffect(() => {
-    const timer = setInterval(reload, EVERY)
+    const timer = setInterval(found.reload, EVERY)
     return () => clearInterval(timer)
   }, [])
   return (
@@ -50,92 +51,68 @@ export function ConnectionsPage(_: { live: Live }) {
       <Head
         title="Connections"
         actions={
-          <button class="button" type="button" onClick={reload} aria-busy={isLoading}>
+          <button class="button" type="button" onClick={found.reload} aria-busy={found.isLoading}>
             Look again
           </button>
         }
       >
         Who is connected now, over which dialect, and whether they keep up. This page is one of them.
       </Head>
-      {error !== null && <Failed error={error} onRetry={reload} />}
-      {data === null ? (
-        error === null && <Skeleton />
-      ) : data.items.length === 0 ? (
-        <div class="card">
-          <Empty title="Nobody is connected">Programs that follow this server appear here. Connect shows how to write one.</Empty>
-        </div>
-      ) : (
-        <div class="card flush">
-          <div class="table-wrap">
-            <table class="cards">
-              <thead>
-                <tr>
-                  <th scope="col">Who</th>
-                  <th scope="col">Dialect</th>
-                  <th scope="col">Follows</th>
-                  <th scope="col">Since</th>
-                  <th scope="col">Behind</th>
-                  <th scope="col">Waiting</th>
-                  <th scope="col" class="actions">
-                    <span class="hidden">Actions</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {data.items.map((each) => (
-                  <tr key={each.id}>
-                    <td data-name="Who">
-                      <div>
-                        <strong>{each.user_id ?? each.client_id ?? "unknown"}</strong>
-                        <div class="muted small">{[each.peer, siteName(each.site_id)].filter(Boolean).join(" · ")}</div>
-                      </div>
-                    </td>
-                    <td data-name="Dialect">
-                      <div>
-                        {DIALECTS[each.dialect] ?? each.dialect}
-                        <div class="muted small">{each.transport}</div>
-                      </div>
-                    </td>
-                    <td data-name="Follows">
-                      <Subscriptions topics={each.subscriptions} />
-                    </td>
-                    <td data-name="Since" class="num" title={new Date(each.since * 1000).toLocaleString()}>
-                      {span(now - each.since * 1000)}
-                    </td>
-                    <td data-name="Behind" class="num">
-                      <div class="row">
-                        {each.lag === null ? "" : each.lag === 0 ? "up to date" : many(each.lag, "event")}
-                        {each.token_expired && <Badge tone="warn">token expired</Badge>}
-                        {each.state !== "live" && <Badge tone={each.state === "held" ? "warn" : "info"}>{each.state}</Badge>}
-                      </div>
-                    </td>
-                    <td data-name="Waiting" class="num">
-                      {bytes(each.unsent)}
-                    </td>
-                    <td class="actions">
-                      <button class="button danger" type="button" aria-label={`Disconnect ${each.client_id ?? each.id}`} onClick={() => setLeaving(each)}>
-                        Disconnect
-                      </button>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-        </div>
-      )}
-      {data !== null && (
+      <Table
+        of={{ ...found, data: found.data?.items ?? null }}
+        empty={<Empty title="Nobody is connected">Programs that follow this server appear here. Connect shows how to write one.</Empty>}
+        columns={["Who", "Dialect", "Follows", "Since", "Behind", "Waiting"]}
+        acts
+        row={(each) => (
+          <tr key={each.id}>
+            <td data-name="Who">
+              <div>
+                <strong>{each.user_id ?? each.client_id ?? "unknown"}</strong>
+                <div class="muted small">{[each.peer, siteName(each.site_id)].filter(Boolean).join(" · ")}</div>
+              </div>
+            </td>
+            <td data-name="Dialect">
+              <div>
+                {DIALECTS[each.dialect] ?? each.dialect}
+                <div class="muted small">{each.transport}</div>
+              </div>
+            </td>
+            <td data-name="Follows">
+              <Subscriptions topics={each.subscriptions} />
+            </td>
+            <td data-name="Since" class="num" title={new Date(each.since * 1000).toLocaleString()}>
+              {span(now - each.since * 1000)}
+            </td>
+            <td data-name="Behind" class="num">
+              <div class="row">
+                {each.lag === null ? "" : each.lag === 0 ? "up to date" : many(each.lag, "event")}
+                {each.token_expired && <Badge tone="warn">token expired</Badge>}
+                {each.state !== "live" && <Badge tone={each.state === "held" ? "warn" : "info"}>{each.state}</Badge>}
+              </div>
+            </td>
+            <td data-name="Waiting" class="num">
+              {bytes(each.unsent)}
+            </td>
+            <td class="actions">
+              <button class="button danger" type="button" aria-label={`Disconnect ${each.client_id ?? each.id}`} onClick={() => setLeaving(each)}>
+                Disconnect
+              </button>
+            </td>
+          </tr>
+        )}
+      />
+      {found.data !== null && (
         <p class="muted small">
-          {many(data.total, "connection")}
-          {data.items.length < data.total && `, of which the newest ${count(data.items.length)} are shown`}
-          {data.missing.length > 0 && `; without those of worker ${data.missing.join(", ")}, which did not answer`}. Programs that poll, such as Parakey's, hold no connection.
+          {many(found.data.total, "connection")}
+          {found.data.items.length < found.data.total && `, of which the newest ${count(found.data.items.length)} are shown`}
+          {found.data.missing.length > 0 && `; without those of worker ${found.data.missing.join(", ")}, which did not answer`}. Programs that poll, such as Parakey's, hold no connection.
         </p>
       )}
       {leaving !== null && (
         <Confirm
           title="Disconnect this program?"
           verb="Disconnect"
-          run={() => call(`/api/connections/${leaving.id}`, { method: "DELETE" }).then(reload)}
+          run={() => call(`/api/connections/${leaving.id}`, { method: "DELETE" }).then(found.reload)}
           onClose={() => setLeaving(null)}
         >
           {leaving.client_id ?? "It"} may come back at once, and then goes on where it was. To keep it out, revoke it in Clients.

@@ -3,9 +3,11 @@ import { useEffect, useState } from "preact/hooks"
 import { call, listAll } from "../api.ts"
 import { many, moment, span, when } from "../format.ts"
 import type { Live } from "../live.ts"
-import { Act, Badge, Confirm, Dialog, Empty, Failed, Field, Head, Note, Skeleton, useLoaded } from "../parts/common.tsx"
+import { Act, Badge, Confirm, Empty, Failed, Field, FormDialog, Head, Note, Skeleton, useLoaded } from "../parts/common.tsx"
+import { Listing } from "../parts/listing.tsx"
 import { Secret } from "../parts/secret.tsx"
 import { Tabs } from "../parts/tabs.tsx"
+import { endOfSecond, localTime } from "../query.ts"
 import { may } from "../session.ts"
 import { FORMS, StateBadge, topicsSaid, type Webhook } from "./webhooks.tsx"
 
@@ -142,24 +144,22 @@ export function WebhookPage({ id, live }: { id: string; live: Live }) {
         choices={[["all", "All"], ["delivered", "Delivered"], ["waiting", "Waiting"], ["held", "Held"], ["dead", "Given up"]] as [Filter, string][]}
         onChoose={setFilter}
       />
-      {deliveries.error !== null && <Failed error={deliveries.error} onRetry={deliveries.reload} />}
-      {deliveries.data === null ? (
-        deliveries.error === null && <Skeleton />
-      ) : deliveries.data.items.length === 0 ? (
-        <div class="card">
+      <Listing
+        of={{ ...deliveries, data: deliveries.data?.items ?? null }}
+        empty={
           <Empty title={filter === "all" ? "Nothing was delivered yet" : "No such delivery"}>
             {filter === "all" ? "The next event of the chosen kinds is the first." : undefined}
           </Empty>
-        </div>
-      ) : (
-        <div class="card flush">
+        }
+      >
+        {(items) => (
           <ul class="events" aria-label="Deliveries, newest first">
-            {deliveries.data.items.map((delivery) => (
+            {items.map((delivery) => (
               <DeliveryRow key={delivery.id} path={path} delivery={delivery} live={live} onReplay={canWrite ? () => setAsked({ is: "replay", delivery }) : null} />
             ))}
           </ul>
-        </div>
-      )}
+        )}
+      </Listing>
       {asked?.is === "delete" && (
         <Confirm
           title={`Delete ${it.name}?`}
@@ -324,32 +324,26 @@ function Replay({ path, webhook, siteId, delivery, onClose, onDone }: { path: st
   const others = useLoaded((signal) => listAll<Webhook>(`/api/sites/${siteId}/webhooks`, signal), [siteId])
   const [to, setTo] = useState("")
   const [range, setRange] = useState({ from: localTime(Date.now() - 3_600_000), to: localTime(Date.now()), state: "dead" })
-  const [error, setError] = useState<unknown>(null)
   const run = async () => {
-    setError(null)
     const target = to === "" ? {} : { to_webhook: to }
-    try {
-      if (delivery !== null) {
-        const done = await call<{ deliveries: number }>(`${path}/replay`, { method: "POST", body: { delivery: delivery.id, ...target } })
-        onDone(done.deliveries)
-        return
-      }
-      let count = 0
-      let cursor: string | null = null
-      do {
-        const body: object = { from: Date.parse(range.from), to: Date.parse(range.to) + 999, state: range.state, ...target, ...(cursor ? { cursor } : {}) }
-        const done: { deliveries: number; next: string | null } = await call(`${path}/replay`, { method: "POST", body })
-        count += done.deliveries
-        cursor = done.next
-      } while (cursor !== null)
-      onDone(count)
-    } catch (reason) {
-      setError(reason)
+    if (delivery !== null) {
+      const done = await call<{ deliveries: number }>(`${path}/replay`, { method: "POST", body: { delivery: delivery.id, ...target } })
+      onDone(done.deliveries)
+      return
     }
+    let count = 0
+    let cursor: string | null = null
+    do {
+      const body: object = { from: Date.parse(range.from), to: endOfSecond(range.to), state: range.state, ...target, ...(cursor ? { cursor } : {}) }
+      const done: { deliveries: number; next: string | null } = await call(`${path}/replay`, { method: "POST", body })
+      count += done.deliveries
+      cursor = done.next
+    } while (cursor !== null)
+    onDone(count)
   }
   const isReady = delivery !== null || (range.from !== "" && range.to !== "")
   return (
-    <Dialog title={delivery === null ? "Deliver a range again" : "Deliver this again"} onClose={onClose}>
+    <FormDialog title={delivery === null ? "Deliver a range again" : "Deliver this again"} verb="Deliver again" isReady={isReady} run={run} onClose={onClose}>
       {delivery === null && (
         <>
           <div class="form-row">
@@ -381,16 +375,7 @@ function Replay({ path, webhook, siteId, delivery, onClose, onDone }: { path: st
         </select>
       </Field>
       <p class="muted small">Each carries the message id that it had, so a receiver that keeps them sees that it is a repeat.</p>
-      {error !== null && <Failed error={error} />}
-      <footer>
-        <button class="button" type="button" onClick={onClose}>
-          Cancel
-        </button>
-        <Act look="primary" run={run} disabled={!isReady}>
-          Deliver again
-        </Act>
-      </footer>
-    </Dialog>
+    </FormDialog>
   )
 }
 
@@ -404,9 +389,4 @@ function testSaid(tested: Tested): string {
   if (tested.delivered) return `The receiver took the test event: it answered ${tested.status} after ${took}.`
   const why = tested.error !== null ? [tested.error, tested.detail].filter(Boolean).join(": ") : `it answered ${tested.status} after ${took}`
   return `The test was not taken: ${why}.`
-}
-
-/** A time as fields of the kind datetime-local have it. */
-function localTime(ms: number): string {
-  return new Date(ms - new Date(ms).getTimezoneOffset() * 60_000).toISOString().slice(0, 19)
 }

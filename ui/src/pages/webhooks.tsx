@@ -2,7 +2,8 @@
 import { useState } from "preact/hooks"
 import { call, listAll } from "../api.ts"
 import type { Live } from "../live.ts"
-import { Act, Badge, Dialog, Empty, Failed, Field, Head, Note, Skeleton, useLoaded } from "../parts/common.tsx"
+import { Badge, Empty, Field, FormDialog, Head, Note, useLoaded } from "../parts/common.tsx"
+import { Table } from "../parts/listing.tsx"
 import { Secret } from "../parts/secret.tsx"
 import { route } from "../route.ts"
 import { may } from "../session.ts"
@@ -38,7 +39,7 @@ export function WebhooksPage({ live }: { live: Live }) {
 
 function List({ live }: { live: Live }) {
   const base = `/api/sites/${live.siteId}/webhooks`
-  const { data, error, reload } = useLoaded((signal) => listAll<Webhook>(base, signal), [base])
+  const webhooks = useLoaded((signal) => listAll<Webhook>(base, signal), [base])
   const [adding, setAdding] = useState(false)
   const [made, setMade] = useState<string[] | null>(null)
   const canWrite = may("webhooks:write", live.siteId)
@@ -56,46 +57,28 @@ function List({ live }: { live: Live }) {
       >
         Each event is posted to these addresses, tried again when that fails, and kept to be replayed.
       </Head>
-      {error !== null && <Failed error={error} onRetry={reload} />}
-      {data === null ? (
-        error === null && <Skeleton />
-      ) : data.length === 0 ? (
-        <div class="card">
-          <Empty title="No webhooks yet">A webhook posts this site's events to a program of yours, signed, in order of time, until it says that it has them.</Empty>
-        </div>
-      ) : (
-        <div class="card flush">
-          <table class="cards">
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col">Events</th>
-                <th scope="col">Form</th>
-                <th scope="col">State</th>
-              </tr>
-            </thead>
-            <tbody>
-              {data.map((webhook) => (
-                <tr key={webhook.id}>
-                  <td data-name="Name">
-                    <div>
-                      <a href={`#/webhooks/${webhook.id}`}>
-                        <strong>{webhook.name}</strong>
-                      </a>
-                      <div class="muted small">{webhook.url}</div>
-                    </div>
-                  </td>
-                  <td data-name="Events">{topicsSaid(webhook.topics)}</td>
-                  <td data-name="Form">{webhook.form}</td>
-                  <td data-name="State">
-                    <StateBadge webhook={webhook} />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      <Table
+        of={webhooks}
+        empty={<Empty title="No webhooks yet">A webhook posts this site's events to a program of yours, signed, in order of time, until it says that it has them.</Empty>}
+        columns={["Name", "Events", "Form", "State"]}
+        row={(webhook) => (
+          <tr key={webhook.id}>
+            <td data-name="Name">
+              <div>
+                <a href={`#/webhooks/${webhook.id}`}>
+                  <strong>{webhook.name}</strong>
+                </a>
+                <div class="muted small">{webhook.url}</div>
+              </div>
+            </td>
+            <td data-name="Events">{topicsSaid(webhook.topics)}</td>
+            <td data-name="Form">{webhook.form}</td>
+            <td data-name="State">
+              <StateBadge webhook={webhook} />
+            </td>
+          </tr>
+        )}
+      />
       {adding && (
         <NewWebhook
           base={base}
@@ -103,7 +86,7 @@ function List({ live }: { live: Live }) {
           onMade={(secrets) => {
             setAdding(false)
             setMade(secrets)
-            reload()
+            webhooks.reload()
           }}
         />
       )}
@@ -137,22 +120,18 @@ function NewWebhook({ base, onClose, onMade }: { base: string; onClose: () => vo
   const [all, setAll] = useState(true)
   const [groups, setGroups] = useState<ReadonlySet<string>>(new Set(["device.request.*"]))
   const [more, setMore] = useState("")
-  const [error, setError] = useState<unknown>(null)
   // A retry of this very request, after an answer that got lost, must not make a second webhook.
   const [key] = useState(() => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16)).join(""))
   const topics = all ? ["*"] : [...new Set([...groups, ...more.split(/[\s,]+/).filter(Boolean)])]
   const create = () =>
-    call<{ secrets: string[] }>(base, { method: "POST", body: { ...form, topics }, headers: { "Idempotency-Key": key } }).then(
-      ({ secrets }) => onMade(secrets),
-      setError,
-    )
+    call<{ secrets: string[] }>(base, { method: "POST", body: { ...form, topics }, headers: { "Idempotency-Key": key } }).then(({ secrets }) => onMade(secrets))
   const toggle = (group: string) => {
     const next = new Set(groups)
     if (!next.delete(group)) next.add(group)
     setGroups(next)
   }
   return (
-    <Dialog title="New webhook" onClose={onClose}>
+    <FormDialog title="New webhook" verb="Create" isReady={form.url !== "" && topics.length > 0} run={create} onClose={onClose}>
       <Field label="Address" note="https, to where your program takes posts.">
         <input class="input" type="url" required autoFocus placeholder="https://example.com/doors" value={form.url} onInput={(event) => setForm({ ...form, url: event.currentTarget.value })} />
       </Field>
@@ -196,16 +175,7 @@ function NewWebhook({ base, onClose, onMade }: { base: string; onClose: () => vo
         <input type="checkbox" checked={form.ordered} onChange={() => setForm({ ...form, ordered: !form.ordered })} />
         In order: an event of a door waits until those before it are delivered or given up
       </label>
-      {error !== null && <Failed error={error} />}
       {topics.length === 0 && <Note tone="warn">Choose at least one kind of events.</Note>}
-      <footer>
-        <button class="button" type="button" onClick={onClose}>
-          Cancel
-        </button>
-        <Act look="primary" run={create} disabled={form.url === "" || topics.length === 0}>
-          Create
-        </Act>
-      </footer>
-    </Dialog>
+    </FormDialog>
   )
 }

@@ -173,25 +173,31 @@ export function Dialog({ title, onClose, children }: { title: string; onClose: (
   )
 }
 
-/** Asks before something that cannot be undone. */
-export function Confirm({ title, verb, children, run, onClose }: { title: string; verb: string; children: ComponentChildren; run: () => Promise<unknown>; onClose: () => void }) {
+interface Deed {
+  title: string
+  /** What the button says. */
+  verb: string
+  run: () => Promise<unknown>
+  onClose: () => void
+  children: ComponentChildren
+}
+
+/** Asks what something needs to be done, and does it. When that fails it says why and stays; else `run` or its owner closes it. */
+export function FormDialog({ title, verb, look = "primary", isReady = true, run, onClose, children }: Deed & { look?: "primary" | "danger"; isReady?: boolean }) {
   const [error, setError] = useState<unknown>(null)
+  const act = () => {
+    setError(null)
+    return run().catch(setError)
+  }
   return (
     <Dialog title={title} onClose={onClose}>
-      <p>{children}</p>
+      {children}
       {error !== null && <Failed error={error} />}
       <footer>
         <button class="button" type="button" onClick={onClose}>
           Cancel
         </button>
-        <Act
-          look="danger"
-          run={() =>
-            run().then(onClose, (reason: unknown) => {
-              setError(reason)
-            })
-          }
-        >
+        <Act look={look} run={act} disabled={!isReady}>
           {verb}
         </Act>
       </footer>
@@ -199,8 +205,25 @@ export function Confirm({ title, verb, children, run, onClose }: { title: string
   )
 }
 
-/** What a page reads from the server: at once, and again when `reload` is called or what it depends on changes. */
-export function useLoaded<T>(read: (signal: AbortSignal) => Promise<T>, inputs: readonly unknown[]): { data: T | null; error: unknown; reload: () => void; isLoading: boolean } {
+/** Asks before something that cannot be undone. */
+export function Confirm({ run, onClose, children, ...rest }: Deed) {
+  return (
+    <FormDialog {...rest} look="danger" run={() => run().then(onClose)} onClose={onClose}>
+      <p>{children}</p>
+    </FormDialog>
+  )
+}
+
+/** What a page reads from the server: `data` stays while it is read again, also where that fails. */
+export interface Loaded<T> {
+  data: T | null
+  error: unknown
+  reload: () => void
+  isLoading: boolean
+}
+
+/** Reads at once, and again when `reload` is called or what it depends on changes. */
+export function useLoaded<T>(read: (signal: AbortSignal) => Promise<T>, inputs: readonly unknown[]): Loaded<T> {
   const [state, setState] = useState<{ data: T | null; error: unknown; isLoading: boolean }>({ data: null, error: null, isLoading: true })
   const [turn, setTurn] = useState(0)
   useEffect(() => {
