@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
+import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import aiohttp
@@ -13,6 +15,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 from signalr_program import access_token, hub_url
+from yarl import URL
 
 from doorstream.protocols.signalr.msgpack_protocol import length, prefixed
 from doorstream.testing.server import Demo, running_demo
@@ -20,6 +23,7 @@ from doorstream.testing.server import Demo, running_demo
 ALLOWED = "device.request.allowed"
 END = "\x1e"
 PATIENCE = 10.0
+HANDSHAKE_PATIENCE = 90.0
 TOO_LONG = 2_000_000
 JSON, MESSAGEPACK = "json", "messagepack"
 PING = 6
@@ -52,18 +56,26 @@ async def speaking(demo: Demo, protocol: str = JSON) -> AsyncIterator[aiohttp.Cl
         yield socket
 
 
+Follow = Callable[[], Awaitable[None]]
+
+
 @pytest.fixture(autouse=True)
-async def _bystander(demo: Demo, request: pytest.FixtureRequest) -> AsyncIterator[None]:
-    """Somebody else, who is connected all the time and gets what is his."""
+async def go_on(demo: Demo, request: pytest.FixtureRequest) -> AsyncIterator[Follow]:
+    """Somebody else, who is connected all the time and gets what is his: whenever it is called, and in the end."""
     async with speaking(demo) as bystander:
-        yield
-        event_id = hashlib.sha256(request.node.name.encode()).hexdigest()
-        event = {"id": event_id, "topic": ALLOWED, "occurred": 1_720_000_000_000, "body": {}}
-        await demo.api.ingest(demo.site_id, event)
-        while (message := await heard(bystander)) == {"type": 6}:
-            pass
-        assert message["target"] == "ReceiveMessage"
-        assert json.loads(message["arguments"][0])["id"] == event_id
+        names = (f"{request.node.name} {number}" for number in itertools.count())
+
+        async def follow() -> None:
+            event_id = hashlib.sha256(next(names).encode()).hexdigest()
+            event = {"id": event_id, "topic": ALLOWED, "occurred": 1_720_000_000_000, "body": {}}
+            await demo.api.ingest(demo.site_id, event)
+            while (message := await heard(bystander)) == {"type": PING}:
+                pass
+            assert message["target"] == "ReceiveMessage"
+            assert json.loads(message["arguments"][0])["id"] == event_id
+
+        yield follow
+        await follow()
 
 
 async def heard(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
@@ -97,6 +109,82 @@ async def test_a_bad_handshake(demo: Demo, handshake: str, complaint: str) -> No
         await socket.send_str(handshake + END)
         assert complaint in (await heard(socket))["error"].lower()
         assert await ended(socket) == aiohttp.WSCloseCode.OK
+
+
+async def silent(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """Says nothing, and the pongs of its library are no handshake."""
+    await socket.pong()
+
+
+async def half_a_record(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """A handshake without its end."""
+    await socket.send_str('{"protocol":"json","version":1}')
+
+
+async def half_a_text(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """A handshake that breaks off."""
+    await socket.send_str('{"protocol":"js')
+
+
+async def half_in_bytes(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """The same of a client that wants MessagePack."""
+    await socket.send_bytes(b'{"protocol":"messagepack"')
+
+
+async def drop_by_drop(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """Always a little more of it: that does not make the time any longer."""
+    with contextlib.suppress(ConnectionError):
+        while not socket.closed:
+            await socket.send_str(" ")
+            await asyncio.sleep(0.5)
+
+
+Behave = Callable[[aiohttp.ClientWebSocketResponse], Coroutine[Any, Any, None]]
+HALVES: tuple[Behave, ...] = (silent, half_a_record, half_a_text, half_in_bytes, drop_by_drop)
+
+
+async def put_off(demo: Demo, behave: Behave) -> tuple[Any, ...]:
+    """All that the server says to one who never shakes hands; it must come by itself."""
+    async with raw(demo) as socket:
+        behaving = asyncio.create_task(behave(socket))
+        try:
+            message = await socket.receive(HANDSHAKE_PATIENCE)
+        finally:
+            behaving.cancel()
+            await asyncio.gather(behaving, return_exceptions=True)
+    return behave.__name__, message.type, message.data, message.extra
+
+
+async def cut_off(demo: Demo, request: bytes) -> bytes:
+    """All that the server says to one who does not even end the request for the upgrade."""
+    url = URL(demo.url)
+    assert url.host is not None
+    assert url.port is not None
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(request)
+    try:
+        async with asyncio.timeout(HANDSHAKE_PATIENCE):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+async def test_who_never_shakes_hands_is_put_off_while_others_go_on(demo: Demo, go_on: Follow) -> None:
+    """No handshake, and half of one in every way: closed with the reason, and without a word of SignalR before it."""
+    waiting = asyncio.gather(
+        *(put_off(demo, behave) for behave in HALVES),
+        *(cut_off(demo, request) for request in (b"", b"GET /v1/hub/entries HTTP/1.1\r\nUpgrade: webso")),
+    )
+    count = 0
+    while not waiting.done():
+        await go_on()
+        count += 1
+        await asyncio.sleep(0.2)
+    assert count > 1
+    *ends, nothing, half = await waiting
+    expected = (aiohttp.WSMsgType.CLOSE, aiohttp.WSCloseCode.POLICY_VIOLATION, "no handshake")
+    assert ends == [(behave.__name__, *expected) for behave in HALVES]
+    assert (nothing, half) == (b"", b"")
 
 
 @pytest.mark.parametrize(

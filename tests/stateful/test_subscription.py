@@ -9,7 +9,6 @@ the turn of the loop in which events were published.
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -84,7 +83,8 @@ class SubscriptionMachine(RuleBasedStateMachine):
         self.log = EventLog(self.connection, Retention(86_400))
         await self.log.open()
         reader = self.log._stream.reader
-        reader.read = functools.partial(reader.read, limit=3)
+        read = reader.read
+        reader.read = lambda after, subject, _limit: read(after, subject, 3)
         self.site = await Site.open(self.log, ring=ring)
         self.weather = Weather(self.log)
         self.base = self.site.hub.sequence

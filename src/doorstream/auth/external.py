@@ -79,7 +79,7 @@ class ExternalTokens:
         self._keys: dict[str, Key] = {}
         self._fetched_at = -math.inf
         self._tried_at = -math.inf
-        self._fetching = asyncio.Lock()
+        self._fetching: asyncio.Task[None] | None = None
 
     async def check(self, token: str, now: float) -> AccessToken:
         """Read a token; raises InvalidToken. Its subject must be the id or the name of a user of ours."""
@@ -108,23 +108,26 @@ class ExternalTokens:
             raise InvalidToken
         if str(header.get("typ", "JWT")).lower() not in TYPES:
             raise InvalidToken
-        if (kid not in self._keys or now - self._fetched_at > _FRESH) and now - self._tried_at >= _PAUSE:
-            await self._refresh(now)
+        waits = kid not in self._keys
+        is_due = (waits or now - self._fetched_at > _FRESH) and now - self._tried_at >= _PAUSE
+        if is_due and self._fetching is None:
+            self._tried_at, waits = now, True
+            self._fetching = asyncio.get_running_loop().create_task(self._refresh(now))
+        if waits and self._fetching is not None:
+            await asyncio.shield(self._fetching)  # it goes on when the caller leaves: others wait for it too
         key = self._keys.get(kid)
         if key is None or key.key_type != _KEY_TYPES[algorithm]:
             raise InvalidToken
         return key
 
     async def _refresh(self, now: float) -> None:
-        async with self._fetching:
-            if now - self._tried_at < _PAUSE:  # somebody else did while we waited
-                return
-            self._tried_at = now
-            try:
-                self._keys = read_jwks(await self._fetch(self._external.jwks_url))
-            except JwksError:
-                return
+        try:
+            self._keys = read_jwks(await self._fetch(self._external.jwks_url))
             self._fetched_at = now
+        except JwksError:
+            return
+        finally:
+            self._fetching = None
 
 
 def read_jwks(body: bytes) -> dict[str, Key]:

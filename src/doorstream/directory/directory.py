@@ -8,10 +8,11 @@ from typing import NamedTuple, TypeVar, cast
 
 import uuid_utils
 
+from doorstream.directory import rules
 from doorstream.directory.changes import Plan, Planner, Step
 from doorstream.directory.cloud_node_events import SYSTEM, Actor
 from doorstream.directory.deletion import deletion
-from doorstream.directory.errors import AlreadyExists, Conflict, NotFound
+from doorstream.directory.errors import AlreadyExists, Conflict, InvalidEntity, NotFound
 from doorstream.directory.keys import KINDS, key_for, key_of, kind_of
 from doorstream.directory.mirror import Mirror, OnChange
 from doorstream.directory.outbox import Emit, Outbox
@@ -138,7 +139,13 @@ class Directory:
                 raise AlreadyExists(kind_of(entity), entity.id)
             return entity
 
-        return cast("E", (await self._run([Step(key_of(entity), update)], by)).results[0])
+        made = cast("E", (await self._run([Step(key_of(entity), update)], by)).results[0])
+        try:
+            rules.check(made, self._mirror)
+        except InvalidEntity:  # what it belongs to was deleted at the same time, before it was kept
+            await self._run([_gone(made)], by)
+            raise
+        return made
 
     async def change(self, current: E, update: Callable[[E], E], by: Actor) -> E:
         """Change what ``current`` names and return it.
@@ -164,11 +171,11 @@ class Directory:
         steps = deletion(self._mirror, entity)
         if not isinstance(entity, Site):
             await self._run([*steps, _gone(entity)], by)
-            return
-        await self._run(steps, by)
-        if any(self._mirror.entry(step.key).pending for step in steps) and self._outbox.is_running:
-            raise LogUnavailable("the deletion of the site's cloud nodes cannot be told yet: try again")
-        await self._run([_gone(entity)], by)
+        else:
+            await self._run(steps, by)
+            if any(self._mirror.entry(step.key).pending for step in steps) and self._outbox.is_running:
+                raise LogUnavailable("the deletion of the site's cloud nodes cannot be told yet: try again")
+            await self._run([_gone(entity)], by)
         await self._run(deletion(self._mirror, entity), by)  # what others added meanwhile
 
     async def put_all(self, wanted: Iterable[Entity | Wanted], by: Actor = SYSTEM) -> int:

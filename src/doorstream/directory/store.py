@@ -93,7 +93,8 @@ class Store:
         self._tickets += 1  # futures have no order of their own
         heapq.heappush(self._waiting, (sequence, self._tickets, done))
         try:
-            await asyncio.wait_for(done, _PATIENCE)
+            async with asyncio.timeout(_PATIENCE):  # (wait_for can swallow the cancellation that stops us)
+                await done
         except TimeoutError:
             raise LogUnavailable("NATS did not send back what was stored") from None
 

@@ -242,9 +242,10 @@ class Branch:
                     await self._changed.wait()
             self._changed.clear()
             for module_id in [module_id for module_id, sinks in self._sinks.items() if not sinks]:
-                del self._sinks[module_id]
-                await _unsubscribe([self._listening.pop(module_id, None)])
-            for module_id in self._sinks:
+                if not self._sinks[module_id]:  # nobody has come while another was left
+                    del self._sinks[module_id]
+                    await _unsubscribe([self._listening.pop(module_id, None)])
+            for module_id in tuple(self._sinks):  # somebody may come meanwhile
                 if module_id not in self._listening:
                     await self._listen(module_id)
             with contextlib.suppress(LogUnavailable):

@@ -85,7 +85,7 @@ class Running:
         self._nudge()
 
     async def settled(self) -> None:
-        """Wait until it is as wanted, or waits for its next try."""
+        """Wait until it is as wanted, waits for its next try, or is gone."""
         await self._settled.wait()
 
     async def close(self) -> None:
@@ -97,9 +97,14 @@ class Running:
         if self._outside is not None:
             self._outside.close()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it is gone; until then it can be wanted again."""
+        return self._task.done()
+
     async def ended(self) -> None:
         """Wait until it is gone."""
-        await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.wait((self._task,))
 
     async def execute(self, name: str, args: Sequence[Any] | Mapping[str, Any] | None, caller: Caller) -> bytes:
         """Call a function; raises a DriversError."""
@@ -178,13 +183,16 @@ class Running:
         return self._current is not None and self._current[1].is_built_in
 
     async def _live(self) -> None:
-        while self._wanted is not None or self._instance is not None:
-            await self._wait()
-            try:
-                await self._step()
-            except Exception:
-                _logger.exception("a module cannot be looked after", module=self.id)
-        self._house.status.forget(self.id)
+        try:
+            while self._wanted is not None or self._instance is not None:
+                await self._wait()
+                try:
+                    await self._step()
+                except Exception:
+                    _logger.exception("a module cannot be looked after", module=self.id)
+            self._house.status.forget(self.id)
+        finally:
+            self._settled.set()  # nothing more will become of it
 
     async def _wait(self) -> None:
         """Wait until something is to be done."""
@@ -217,6 +225,7 @@ class Running:
         ):
             await self._stop()
         if wanted is None:
+            self._house.status.forget(self.id)  # now: it may be wanted again meanwhile, and begins without
             return
         if not wanted.entity.running:
             self._tell(running=False, error=None)
@@ -252,6 +261,9 @@ class Running:
                 await instance.unload()
                 self.crashed(str(error))
             return
+        except asyncio.CancelledError:  # the server stops
+            await instance.unload()
+            raise
         if outside is not self._outside:
             await instance.unload()  # it was given up while it began
             return

@@ -240,10 +240,12 @@ class Drivers:
             return
         self._refresh_drivers()
         running = self._running.get(module_id)
-        if running is None:
+        if running is None or running.info is None:
             raise ModuleNotFound(module_id)
         running.restart()
         await running.settled()
+        if running.info is None:  # it went meanwhile
+            raise ModuleNotFound(module_id)
 
     def drivers(self) -> Sequence[DriverView]:
         """The drivers that modules can be made of, by name; also those with a fault."""
@@ -484,15 +486,20 @@ class Drivers:
 
     def _want(self, module_id: str, plan: ModulePlan | None) -> None:
         running = self._running.get(module_id)
-        if running is not None:
+        if running is not None and not running.is_over:  # one that is still ending begins again after its end
             running.want(plan)
             if plan is None:
-                del self._running[module_id]
-                self._keep_going(asyncio.create_task(running.ended()))
+                self._keep_going(asyncio.create_task(self._let_go(module_id, running)))
         elif plan is not None:
             self._running[module_id] = running = Running(self, plan)
             for sink in self._sinks.get(module_id, ()):
                 running.attach(sink)
+
+    async def _let_go(self, module_id: str, running: Running) -> None:
+        """Forget one that is going as soon as it is gone."""
+        await running.ended()
+        if self._running.get(module_id) is running:
+            del self._running[module_id]
 
     def _notify(self, module_id: str) -> None:
         for callback in self._callbacks:
@@ -512,7 +519,7 @@ class Drivers:
 
     def _blocked(self, module_id: str, what: str, seconds: float) -> None:
         running = self._running.get(module_id)
-        if running is not None:
+        if running is not None and running.info is not None:
             running.blocked(what, seconds)
 
     def _refresh_drivers(self) -> None:
@@ -521,7 +528,7 @@ class Drivers:
         if not changed:
             return
         _logger.info("drivers changed", names=sorted(changed))
-        for module_id, plan in self._by_id.items():
+        for module_id, plan in tuple(self._by_id.items()):  # who is told may look, which brings them up to date
             if plan.entity.driver in changed:
                 if (running := self._running.get(module_id)) is not None:
                     running.nudge()

@@ -94,7 +94,6 @@ class Deadlines(Generic[T]):
         clock = self._clock
         if clock is None:
             return
-        self._timer = None
         now = clock.time()
         expired: list[tuple[T, float]] = []
         for item, when in self._queue.items():
@@ -109,6 +108,10 @@ class Deadlines(Generic[T]):
                 self._due(item)
             except Exception:
                 log.exception("a deadline failed")
-        if self._queue and self._timer is None:
+        # Only now: had it been set for the first item that was started meanwhile, those before that would be late.
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._queue:
             first = next(iter(self._queue.values()))
             self._timer = clock.call_at(max(first, now + self.delay / _BATCHES), self._fire)

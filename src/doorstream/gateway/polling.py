@@ -130,12 +130,12 @@ class Polling:
     def retire(self) -> list[Packet]:
         """Stop being the transport: answer a waiting poll, and give back what was not delivered."""
         packets: list[Packet] = []
-        if self._outbox and self._poll is None:
+        if self._outbox:  # perhaps for a poll that is about to be answered, or about to find its client gone
             framed = b"".join(self._outbox)
             packets = decode_payload(framed[1:] if self.version == V4 else framed, self.version)
             self._empty()
         self.release()
-        return packets
+        return [packet for packet in packets if packet.type is not PacketType.NOOP]
 
     def end(self, last: Packet) -> bool:
         """Answer a waiting poll with what there is and a last packet. True if none waits, so that it lies here."""

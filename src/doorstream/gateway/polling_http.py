@@ -76,7 +76,8 @@ async def _poll(endpoint: "EngineIOEndpoint", socket: EngineSocket, polling: Pol
     if socket.probed:
         polling.hurry()
     if not await polling.ready(lambda: _disconnected(receive)):
-        socket.fail(CloseReason.TRANSPORT_CLOSE)
+        if socket.polling is polling:  # else a WebSocket has taken over, with everything
+            socket.fail(CloseReason.TRANSPORT_CLOSE)
         return
     body, content_type = polling.take()
     if not socket.is_open:

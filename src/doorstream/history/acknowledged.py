@@ -39,6 +39,7 @@ class Acknowledged:
         """Fail those who wait."""
         if self._asking is not None:
             self._asking.cancel()
+        _fail(self._waiting, LogUnavailable("shutting down"))  # here: a task that has not begun yet never does
 
     async def _answer(self) -> None:
         group: list[asyncio.Future[int]] = []

@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import structlog
+
 from doorstream.events import Position
+
+_logger = structlog.get_logger(__name__)
 
 
 class Present(Protocol):
@@ -94,9 +98,16 @@ class Presence:
     def end_all(self) -> None:
         """The server is shutting down."""
         for connection in tuple(self._present):
-            connection.end()
+            _one(connection.end)
 
     def _recheck(self) -> None:
         self._pending = None
         for connection in tuple(self._present):
-            connection.recheck()
+            _one(connection.recheck)
+
+
+def _one(do: Callable[[], None]) -> None:
+    try:
+        do()
+    except Exception:  # one connection's fault is not the others'
+        _logger.exception("a connection cannot be looked through")

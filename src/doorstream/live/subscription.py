@@ -127,8 +127,8 @@ class Subscription:
         self.follow(self._interest._replace(framing=self._outlet.framing))
 
     def close(self) -> None:
-        """End for good."""
-        self._leave()
+        """End for good: from here on nothing is written."""
+        self._leave(flush=False)
         self._enter(State.CLOSED)
 
     def _is_closed(self) -> bool:

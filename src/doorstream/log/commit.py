@@ -210,7 +210,7 @@ class GroupCommit:
     async def _write_together(self, items: Sequence[_Waiting]) -> None:
         try:
             first = await self._commit([message for item in items for message in item.messages])
-        except DuplicateId as error:
+        except (DuplicateId, ApiError) as error:
             await self._write_apart(items, error)
         except LogError as error:
             for item in items:
@@ -221,8 +221,11 @@ class GroupCommit:
                 _succeed(item, [Stored(sequence, duplicate=False) for sequence in range(first, following)])
                 first = following
 
-    async def _write_apart(self, items: Sequence[_Waiting], error: DuplicateId) -> None:
-        """One of them holds an id that the log has; that must not harm the others."""
+    async def _write_apart(self, items: Sequence[_Waiting], error: DuplicateId | ApiError) -> None:
+        """One of them holds an id that the log has, or is refused for what it expects: that must not harm the others.
+
+        Nothing of a batch that was refused is stored.
+        """
         for item in items:
             if not item.atomic:
                 self._write_single(item)

@@ -161,9 +161,7 @@ class EventLog:
         """
         subject = f"events.{site_id}.>" if site_id is not None else "events.>"
         while after < upto:
-            records = await self._stream.reader.read(after, subject)
-            if not records and self.replicas > 1:
-                records = await self._stream.reader.read_next(after, subject)
+            records = await self._stream.read(after, subject)
             events = [event for record in records if record.sequence <= upto and (event := _readable(record))]
             if events:
                 yield events

@@ -40,8 +40,10 @@ class ReplacementGuard:
         self._checked = asyncio.Event()  # since the connection was last made
 
     def on_replaced(self, callback: Callable[[], None]) -> None:
-        """Have ``callback`` called, once, when the stream is another one or is gone."""
+        """Have ``callback`` called, once, when the stream is another one or is gone: now, if that is known already."""
         self._callbacks.append(callback)
+        if self._is_replaced:
+            callback()
 
     def start(self, epoch: str) -> None:
         """From now on it has to be the stream of that epoch."""

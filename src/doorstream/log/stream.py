@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from doorstream.log.commit import GroupCommit
 from doorstream.log.connection import Connection
 from doorstream.log.errors import ApiError, StartError
-from doorstream.log.reader import Reader
+from doorstream.log.reader import MAX_RANGE, Reader
 from doorstream.log.tail import Record, Tail
 
 _STREAM_NOT_FOUND = 10059
@@ -86,6 +86,13 @@ class Stream:
         state = answer["state"]
         extent = Extent(max(state["first_seq"], 1), state["last_seq"])  # a new stream says 0
         return answer["config"].get("metadata", {}), extent
+
+    async def read(self, after: int, subject: str, limit: int = MAX_RANGE) -> list[Record]:
+        """As ``reader.read``, but none means that the leader has no more either; raises LogUnavailable."""
+        records = await self.reader.read(after, subject, limit)
+        if not records and self.replicas > 1:
+            records = await self.reader.read_next(after, subject)
+        return records
 
     def tail(self, receive: Callable[[Record], None], *, latest_only: bool = False, headers: bool = True) -> Tail:
         """A tail of this stream; ``start`` it."""

@@ -113,7 +113,7 @@ class Courier:
             chore.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE):
-                if self._attempts:
+                while self._attempts:  # one that failed is followed by the task that records it
                     await asyncio.wait(self._attempts)
                 await self._recorder.settle()
         left = (*self._attempts, *self._chores)
@@ -136,7 +136,8 @@ class Courier:
         reached = self._reader.place
         await asyncio.sleep(0)  # what the hub published in this turn of the loop is written at its end
         await asyncio.sleep(0)
-        return Cursor(reached.epoch, self._progress.finished_upto(reached.sequence))
+        upto = min(reached.sequence, self._reader.place.sequence)  # it goes back when that was not listened to
+        return Cursor(reached.epoch, self._progress.finished_upto(upto))
 
     def due_floor(self) -> int:
         """Everything that fell due before this place in the stream is attempted, as far as is known here."""
@@ -242,13 +243,14 @@ class Courier:
         event = job.event if job.event is not None else await self._event(job.due)
         if event is None:
             return Outcome(None, EVENT_GONE, 0.0), Verdict(State.DEAD, spared=True)
+        asked = self._desk.latest(self.webhook)
         try:
-            outcome = await self._desk.send(self._desk.latest(self.webhook), event, job.due)
+            outcome = await self._desk.send(asked, event, job.due)
         except Unwritable as error:
             return Outcome(None, str(error), 0.0), Verdict(State.DEAD, spared=True)
         if outcome is None:  # what stands in the ledger needs an end there
             return None if job.is_of_log else Outcome(None, NOT_IN_FORM, 0.0), Verdict(State.DEAD, spared=True)
-        return outcome, self._judge(job.due, outcome)
+        return outcome, self._judge(job.due, outcome, asked)
 
     async def _event(self, due: Due) -> Event | None:
         while True:
@@ -257,8 +259,8 @@ class Courier:
             except LogUnavailable:
                 await asyncio.sleep(_RETRY)
 
-    def _judge(self, due: Due, outcome: Outcome) -> Verdict:
-        """What the outcome means for the delivery, and for the webhook as a whole."""
+    def _judge(self, due: Due, outcome: Outcome, asked: Webhook) -> Verdict:
+        """What the outcome means for the delivery, and for the webhook as a whole, which was so when it was sent."""
         now, webhook, breaker = self._desk.clock(), self.webhook, self._pace.breaker
         verdict = judge(outcome, due.number - due.spared, waits_of(webhook), now=now, chance=self._desk.chance())
         if verdict.pause is not None:
@@ -267,6 +269,8 @@ class Courier:
             return verdict
         since = breaker.since if breaker.since is not None else now
         change = breaker.succeeded() if verdict.state is State.DELIVERED else breaker.failed(now)
+        if verdict.gone and asked.url != self._desk.latest(webhook).url:
+            return verdict  # it has moved meanwhile
         if verdict.gone:
             self._is_stopped = True
             self._desk.disable(webhook, "the receiver answered 410 Gone", now)

@@ -178,18 +178,21 @@ class Engine:
 
     async def _disable(self, webhook: Webhook, reason: str, since: float) -> None:
         def update(old: Webhook) -> Webhook:
+            if old.enabled_at != webhook.enabled_at:  # somebody enabled it again meanwhile
+                return old
             return replace(old, enabled=False, disabled_reason=reason, disabled_at=self._directory.now())
 
         while True:
             try:
-                await self._directory.change(webhook, update, SYSTEM)
+                changed = await self._directory.change(webhook, update, SYSTEM)
             except (LogError, Conflict):
                 await asyncio.sleep(_RETRY)
             except NotFound:
                 return
             else:
                 break
-        await self._tell(webhook, "disabled", reason, since)
+        if changed.enabled_at == webhook.enabled_at:
+            await self._tell(webhook, "disabled", reason, since)
 
     # Which couriers there are.
 
@@ -264,7 +267,8 @@ class Engine:
         unknown -= {webhook.id for webhook in self._directory.webhooks}
         for webhook_id in unknown & self._unknown:
             async with self._locks.setdefault(webhook_id, asyncio.Lock()):
-                await self._forget(webhook_id)
+                if all(webhook.id != webhook_id for webhook in self._directory.webhooks):  # it may be there again
+                    await self._forget(webhook_id)
         self._unknown = unknown
 
     async def _keep_regularly(self) -> None:

@@ -131,7 +131,7 @@ class Ledger:
         applied = self.applied
         if max(applied, self._nothing_upto) >= last:
             return True
-        following = await self._store.stream.reader.read(applied, SUBJECTS, 1)
+        following = await self._store.stream.read(applied, SUBJECTS, 1)
         if following and following[0].sequence <= last:
             return False
         self._nothing_upto = last
@@ -197,7 +197,7 @@ class Ledger:
         if self.applied > extent.last:  # of a stream that was put back to an earlier state
             raise FileGone("the ledger is ahead of its stream")
         while self.applied < extent.last:
-            records = await self._store.stream.reader.read(self.applied, SUBJECTS, _BATCH)
+            records = await self._store.stream.read(self.applied, SUBJECTS, _BATCH)
             await self._apply(records, records[-1].sequence if records else extent.last)
         self._pending, self._overrun = [], False
         self._tail = self._store.stream.tail(self._receive, headers=False)
@@ -245,7 +245,7 @@ class Ledger:
 
     async def _first_attempt(self) -> int:
         """The first attempt that the stream still holds. Cursors and retries that wait stand before it for long."""
-        found = await self._store.stream.reader.read(0, f"webhooks.{ATTEMPT}.*", 1)
+        found = await self._store.stream.read(0, f"webhooks.{ATTEMPT}.*", 1)
         return found[0].sequence if found else (await self._store.extent()).last + 1
 
 

@@ -70,7 +70,9 @@ class Post:
 
         It is known by its id: in a log that was made anew another event may stand at that place.
         """
-        for record in await self._reader.read(due.sequence - 1, f"events.{due.site}.>", 1):
+        place = due.sequence - 1, f"events.{due.site}.>"
+        records = await self._reader.read(*place, 1) or await self._reader.read_next(*place)  # see ``read_next``
+        for record in records:
             event = Event(record.data, record.sequence, record.time)
             if event.sequence == due.sequence and event.id == due.event:
                 return event

@@ -26,7 +26,7 @@ class DueRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which deliveries of a webhook. Times are those of the first attempt, milliseconds since 1970 UTC."""
+    """Which deliveries of a webhook. Times are those of the first attempt, both ends included, in ms since 1970 UTC."""
 
     webhook: str
     state: str | None = None

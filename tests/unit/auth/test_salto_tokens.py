@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 from collections.abc import Callable
@@ -132,10 +133,13 @@ class Issuer:
         self.keys = list(keys)
         self.fetched = 0
         self.is_away = False
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
     async def fetch(self, url: str) -> bytes:
         assert url == JWKS
         self.fetched += 1
+        await self.may_answer.wait()
         if self.is_away:
             raise JwksError("away")
         return msgspec.json.encode({"keys": [key.as_dict(private=False) for key in self.keys]})
@@ -270,6 +274,39 @@ async def test_keys_are_cached_and_fetched_again_at_a_bounded_rate(external: Ext
     assert issuer.fetched == 2
     with pytest.raises(InvalidToken):
         await external.check(good, NOW + 32)
+
+
+async def test_who_comes_while_the_keys_are_fetched_waits_for_them(external: ExternalTokens, issuer: Issuer) -> None:
+    """All but the first were refused, as if their tokens were forged.
+
+    After a start, or after the issuer's rotation, a crowd of hubs that came at the same time was answered 401, which
+    SignalR's clients take for final.
+    """
+    issuer.may_answer.clear()
+    good = signed(rsa("a"), claims())
+    checks = [asyncio.ensure_future(external.check(good, NOW + number)) for number in range(3)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    issuer.may_answer.set()
+    assert [found.user_id for found in await asyncio.gather(*checks)] == ["ann", "ann", "ann"]
+    assert issuer.fetched == 1
+
+
+async def test_who_leaves_while_the_keys_are_fetched_takes_them_from_nobody(
+    external: ExternalTokens, issuer: Issuer
+) -> None:
+    """The fetch ended with the client that had caused it, but counted: for half a minute nobody else was let in."""
+    issuer.may_answer.clear()
+    good = signed(rsa("a"), claims())
+    leaving = asyncio.ensure_future(external.check(good, NOW))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    issuer.may_answer.set()
+    assert (await external.check(good, NOW + 1)).user_id == "ann"
+    assert issuer.fetched == 1
 
 
 async def test_known_keys_go_on_counting_while_the_issuer_is_away(external: ExternalTokens, issuer: Issuer) -> None:

@@ -30,7 +30,7 @@ from doorstream.events.entities import (
     User,
 )
 from doorstream.log import Connection as LogConnection
-from doorstream.log import LogUnavailable
+from doorstream.log import LogUnavailable, Record
 
 SITE = "0738b8df-329a-4d50-88e7-7a48928c4d6f"
 OTHER = "0738b8df-329a-4d50-88e7-7a48928c4d70"
@@ -177,6 +177,7 @@ async def test_concurrent_changes_lose_nothing(directory, connection):
                 try:
                     await where.change(site(), lambda old: replace(old, description=old.description + "x"), BY)
                 except (Conflict, NotFound):
+                    await asyncio.sleep(0)  # it may not be here yet, and comes while others have their turn
                     continue
                 break
 
@@ -231,6 +232,21 @@ async def test_deleting_a_cloud_node_takes_its_controllers_and_doors_along(direc
     assert [device.id for device in view.devices] == ["d2"]
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_what_is_added_to_something_while_that_is_deleted(directory, is_first):
+    """Each was judged before the other was known: a door stayed that belonged to nothing and could not be changed."""
+    for entity in (site(), node(), controller()):
+        await directory.create(entity, BY)
+    adding, deleting = directory.create(door(), BY), directory.delete(controller(), BY)
+    both = (adding, deleting) if is_first else (deleting, adding)
+    results = await asyncio.gather(*both, return_exceptions=True)
+    assert isinstance(results[0 if is_first else 1], Device | InvalidEntity)
+
+    view = directory.site(SITE)
+    assert view.connections.get("c1") is None
+    assert view.devices.get("d1") is None
+
+
 async def test_a_door_and_its_controller_belong_to_one_cloud_node(directory):
     await populate(directory)
     await directory.create(node(id="n2"), BY)
@@ -256,6 +272,14 @@ async def test_user_names_are_unique_in_any_case(directory, connection):
     assert other.user_named("ada@example.com") is None
     assert other.user_named("ada@example.org").id == "u1"
     await other.close()
+
+
+async def test_user_names_are_unique_among_those_who_come_at_one_time(directory):
+    """Each is three writes; those of all went as one batch, which was refused whole as often as it was tried."""
+    wanted = [user(id=f"u{n}", username=f"name{n // 2}@example.com") for n in range(6)]
+    results = await asyncio.gather(*(directory.create(each, BY) for each in wanted), return_exceptions=True)
+
+    assert [type(result).__name__ for result in results] == ["User", "AlreadyExists"] * 3
 
 
 async def test_foreign_ids_become_keys(directory, connection):
@@ -313,6 +337,18 @@ async def test_many_at_once_and_again(directory, connection):
     ]
     await directory.delete(site(), BY)
     assert (await another(connection)).site(SITE) is None
+
+
+async def test_a_stop_that_comes_together_with_an_answer(directory):
+    """The answer swallowed the cancellation: the outbox, which was to stop, waited for more to tell, for ever."""
+    store = directory._store
+    following = store._applied + 1
+    waiting = asyncio.create_task(store._wait_for(following))
+    await asyncio.sleep(0)
+    store._receive(Record("$KV.doorstream.unknown.a", b"", None, following, 0))
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
 
 
 async def test_one_secret_for_all_processes(directory, connection):

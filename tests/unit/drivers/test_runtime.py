@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from doorstream.directory import SYSTEM
 from doorstream.drivers import (
@@ -286,6 +287,116 @@ async def test_on_unload_comes_last_however_a_module_ends(connection):
         await works()
         await house.drivers.close()
         assert said[-3:] == ["task over", "unload", "over"]
+
+
+class Slow(Driver):
+    """Takes its time to begin and to end: as long as the test says."""
+
+    said: list[str]
+    may_begin: asyncio.Event
+    may_end: asyncio.Event
+
+    async def on_load(self):
+        self.said.append("begins")
+        self.spawn(self._work())
+        await self.may_begin.wait()
+        self.status["here"] = True
+        self.said.append("begun")
+
+    async def _work(self):
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            self.said.append("task over")
+
+    async def on_unload(self):
+        self.said.append("unload")
+        await self.may_end.wait()
+        self.said.append("over")
+
+
+@pytest.fixture
+def slow():
+    """A slow driver that begins and ends at once, until it is told otherwise."""
+    made = type("Slow", (Slow,), {"said": [], "may_begin": asyncio.Event(), "may_end": asyncio.Event()})
+    made.may_begin.set()
+    made.may_end.set()
+    return made
+
+
+async def test_a_module_that_is_there_again_before_it_has_gone(connection, slow):
+    """A second one ran beside the one that ended, which then took the status of both along: it seemed not to run."""
+    async with running_drivers(connection, drivers=[slow]) as house:
+        module = await house.add_module("slow", "Slow")
+        entity = house.directory.site(SITE).modules.get(module)
+        slow.may_end.clear()
+        slow.said.clear()
+        await house.directory.delete(entity, SYSTEM)
+        await until(lambda: "unload" in slow.said)
+        await house.directory.create(entity, SYSTEM)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert slow.said == ["task over", "unload"]
+        slow.may_end.set()
+        await until(lambda: "begun" in slow.said)
+        await house.drivers.settled()
+
+        assert slow.said == ["task over", "unload", "over", "begins", "begun"]
+        assert house.drivers.module(module).running
+        assert house.drivers.module(module).connected
+        assert house.status(module, "here") is True
+        await house.directory.delete(entity, SYSTEM)
+        await until(lambda: not house.drivers.status.all(module))
+        assert module not in house.drivers.status.modules()
+
+
+async def test_a_module_that_goes_while_it_is_started_anew(connection, slow):
+    """Whoever had asked for the restart waited for ever."""
+    async with running_drivers(connection, drivers=[slow]) as house:
+        module = await house.add_module("slow", "Slow")
+        slow.may_end.clear()
+        restarting = asyncio.create_task(house.drivers.restart(module))
+        await until(lambda: "unload" in slow.said)
+        await house.directory.delete(house.directory.site(SITE).modules.get(module), SYSTEM)
+        slow.may_end.set()
+        with pytest.raises(ModuleNotFound):
+            async with asyncio.timeout(5):
+                await restarting
+        with pytest.raises(ModuleNotFound):
+            await house.drivers.restart(module)
+
+
+async def test_a_module_that_is_still_beginning_ends_with_the_server_as_any_other(connection, slow):
+    """Nobody told it, and what it had begun went on until the process was gone."""
+    slow.may_begin.clear()
+    async with running_drivers(connection, drivers=[slow]) as house:
+        adding = asyncio.create_task(house.add_module("slow", "Slow"))
+        await until(lambda: "begins" in slow.said)
+        adding.cancel()
+        await house.drivers.close()
+        assert slow.said == ["begins", "task over", "unload", "over"]
+
+
+async def test_a_driver_and_a_module_that_change_in_one_moment(connection, tmp_path):
+    """A listener that looked at the modules changed them under who told it, who then never looked at drivers again."""
+    source = "from doorstream.drivers import Driver\n\n\nclass Lantern(Driver):\n    pass\n"
+    (tmp_path / "lantern.py").write_text(source)
+    async with running_drivers(connection, drivers_dir=tmp_path) as house:
+        lantern = await house.add_module("lantern", "Lantern")
+        house.drivers.on_change(lambda _: house.drivers.modules(SITE))
+        (tmp_path / "lantern.py").write_text(source + "\n    # changed\n")
+
+        def change_as_well(kind, *_):
+            if kind == "device":
+                house.drivers._refresh_drivers()
+
+        house.directory.on_change(change_as_well)
+        device = Device(id="late", site_id=SITE, name="Late", created="2099-01-01T00:00:00Z")
+        with capture_logs() as lines:
+            await house.directory.create(device, SYSTEM)
+        assert [line for line in lines if line["log_level"] == "error"] == []
+        await house.drivers.settled()
+        assert house.drivers.module(lantern).running
 
 
 async def test_an_implicit_module_is_stored_when_it_is_changed(connection):

@@ -74,6 +74,48 @@ def test_an_item_may_start_again_when_it_falls_due(clock) -> None:
     assert count == 10
 
 
+def test_an_item_that_starts_again_does_not_make_the_others_late(clock) -> None:
+    """The timer was set for the item that had just been put in again, and whatever fell due before that waited for it.
+
+    Of two SignalR clients that had come a second apart, each was pinged only every 20 s in turn, not every 10 s; the
+    PlaceOS pong, which keeps a connection alive in proxies, came up to 160 s after the one before instead of 80 s.
+    """
+    due: list[tuple[str, float]] = []
+
+    def again(item: str) -> None:
+        due.append((item, clock.now))
+        deadlines.start(item, since=deadlines.due_at)
+
+    deadlines: Deadlines[str] = Deadlines(10.0, again, clock)
+    deadlines.start("a")
+    clock.turn(1)
+    deadlines.start("b")
+    clock.turn(32)
+    assert [item for item, _ in due] == ["a", "b", "a", "b", "a", "b"]
+    assert [when for _, when in due] == pytest.approx([1010, 1011, 1020, 1021, 1030, 1031], abs=0.02)
+    assert len(clock.timers) == 1
+
+
+def test_all_may_be_forgotten_when_one_falls_due(clock) -> None:
+    """And one begun anew: there is one timer then as ever."""
+    due: list[str] = []
+
+    def begin_anew(item: str) -> None:
+        due.append(item)
+        deadlines.clear()
+        deadlines.start("c")
+
+    deadlines: Deadlines[str] = Deadlines(1.0, begin_anew, clock)
+    deadlines.start("a")
+    clock.turn(0.5)
+    deadlines.start("b")
+    clock.turn(0.6)
+    assert due == ["a"]
+    assert len([timer for timer in clock.timers if not timer.cancelled]) == 1
+    clock.turn(1)
+    assert due == ["a", "c"]
+
+
 def test_an_item_may_stop_another_that_falls_due_with_it(clock) -> None:
     """Both were taken out already, so both get their call; what they end must bear that."""
     due: list[str] = []

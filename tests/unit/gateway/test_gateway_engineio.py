@@ -543,6 +543,28 @@ async def test_an_upgrade_with_a_poll_still_waiting(endpoint, applications) -> N
     assert connection.take() == ["3probe", "4x"]
 
 
+async def test_a_poll_that_is_cut_off_as_the_upgrade_completes_ends_nothing(endpoint, applications) -> None:
+    """It ended the session, which the WebSocket carried by then, and took along what it was about to be answered.
+
+    A client may hang up its last poll as it sends the upgrade: both can be read in the same turn of the loop.
+    """
+    poller = Poller(endpoint)
+    await poller.open()
+    leave = asyncio.Event()
+    poll = asyncio.create_task(poller.call(leave=leave))
+    await asyncio.sleep(0)
+    connection = start_upgrade(endpoint, poller.sid)
+    connection.handler.message("2probe")
+    applications.one.socket.send("on its way")
+    connection.handler.message("5")
+    leave.set()
+    await poll
+    assert applications.one.reasons == []
+    applications.one.socket.send("after")
+    assert connection.take() == ["3probe", "4on its way", "4after"]
+    assert len(endpoint) == 1
+
+
 async def test_a_second_websocket_is_accepted_and_closed(endpoint, applications) -> None:
     """While one probes, and after the upgrade."""
     poller = Poller(endpoint)

@@ -262,3 +262,13 @@ class TestAcknowledged:
         asked.stop()
         with pytest.raises(LogUnavailable):
             await waiting
+
+    async def test_whoever_asks_in_the_moment_in_which_it_stops_is_told(self, memory):
+        """They waited for ever: the question was called off before it had begun."""
+        memory.acknowledged = None
+        asked = Acknowledged(memory)
+        waiting = asked.ask()
+        asked.stop()
+        with pytest.raises(LogUnavailable):
+            async with asyncio.timeout(2):
+                await waiting

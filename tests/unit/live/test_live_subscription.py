@@ -51,6 +51,23 @@ async def live(subscription):
     await until(lambda: subscription.state is State.LIVE, 5)
 
 
+async def test_once_closed_it_writes_nothing_more(site, subscribe):
+    """What was published in the turn of the loop in which a connection closed was written behind its close frame.
+
+    RFC 6455 (5.5.1) forbids that, and a PDK client that had left, or was revoked, got events behind its DISCONNECT.
+    """
+    subscription, recorder = subscribe()
+    other, others = subscribe()
+    for each in (subscription, other):
+        each.follow(ALL)
+    await site.store()
+    site.publish()
+    subscription.close()
+    await asyncio.sleep(0)
+    assert recorder.packets == []
+    assert others.sequences == [site.hub.sequence]
+
+
 async def test_at_first_it_follows_from_now_on(site, subscribe):
     await site.happen(3)
     subscription, recorder = subscribe()

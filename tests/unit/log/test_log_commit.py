@@ -202,6 +202,27 @@ async def test_a_refusal_of_jetstream_is_told_to_whom_it_concerns(log):
     assert (await log.extent()).last == 2
 
 
+async def test_a_refusal_harms_nobody_who_shares_its_batch(log):
+    """Of arrays and of many singles that went as one batch, one refused was all refused.
+
+    Two users made at one time with one name refused each other, and whoever made another one at that moment.
+    """
+    commit = log._stream.commit
+    wrong = {"Nats-Expected-Last-Subject-Sequence": "7"}
+    pairs = [[Message(f"events.s.x.{name}{n}", b"", {}) for n in range(2)] for name in "ab"]
+    refused = [Message("events.s.x.c", b"", wrong), Message("events.s.x.d", b"", {})]
+    results = await asyncio.gather(
+        *(commit.append_batch(batch) for batch in (pairs[0], refused, pairs[1])), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [list, ApiError, list]
+
+    count = module.PIPELINED + 5
+    singles = [Message(f"events.s.y.{n}", b"", wrong if n == 3 else {}) for n in range(count)]
+    results = await asyncio.gather(*(commit.append(message) for message in singles), return_exceptions=True)
+    assert [n for n, result in enumerate(results) if not isinstance(result, Stored)] == [3]
+    assert [result.sequence for result in results if isinstance(result, Stored)] == list(range(5, 5 + count - 1))
+
+
 async def test_a_stream_that_is_not_there_is_unavailable(log, connection):
     await connection.api("STREAM.DELETE.EVENTS")
     results = await asyncio.gather(

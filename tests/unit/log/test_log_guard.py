@@ -26,3 +26,14 @@ async def test_an_answer_of_before_says_nothing_of_the_new_connection():
     guard._stream = SimpleNamespace(look=look_again)
     await guard.extent()
     assert guard.is_checked
+
+
+async def test_whoever_wants_to_know_too_late_is_told_at_once():
+    """A log that was replaced while a worker was still beginning ended nobody: it refused every event for ever."""
+    guard = ReplacementGuard(SimpleNamespace())
+    told = []
+    guard.on_replaced(lambda: told.append("early"))
+    guard._replaced("it is gone")
+    guard._replaced("it is gone")
+    guard.on_replaced(lambda: told.append("late"))
+    assert told == ["early", "late"]

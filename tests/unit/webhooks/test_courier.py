@@ -10,9 +10,10 @@ from doorstream.events import Position
 from doorstream.events.entities import Webhook
 from doorstream.live import Alarms, Hub
 from doorstream.log import PositionGone
-from doorstream.testing import SITE
+from doorstream.testing import SITE, make_event
 from doorstream.webhooks.courier import Courier
 from doorstream.webhooks.questions import DueRow
+from doorstream.webhooks.reader import Reader
 from doorstream.webhooks.records import Due
 
 
@@ -97,3 +98,18 @@ async def test_what_falls_due_is_loaded_though_it_is_slowed_down_meanwhile() -> 
     for _ in range(50):
         await asyncio.sleep(0)
     assert {job.due.sequence for job in made._ready} == set(range(1, 61))
+
+
+async def test_the_cursor_is_before_what_was_not_listened_to() -> None:
+    """What was published just before it was slowed down counted as finished: a crash in the next moments lost it."""
+    made, _ = courier()
+    made._progress.begin(100, set())
+    made._reader.start()
+    Reader.go_on(made._reader)
+    assert (await made.cursor()).sequence == 100
+    loop = asyncio.get_running_loop()
+    loop.call_soon(made._desk.hub.publish, make_event(101))
+    asking = asyncio.create_task(made.cursor())
+    loop.call_soon(made._slow_down)
+    assert (await asking).sequence == 100
+    assert (await made.cursor()).sequence == 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from webhooks_support import FAILED, OK, URL, World
 from doorstream.directory import SYSTEM
 from doorstream.events import Event
 from doorstream.events.entities import Site, Webhook
+from doorstream.log import Message
 from doorstream.testing import OTHER_SITE, SITE, until
 from doorstream.webhooks.breaker import GIVE_UP
 from doorstream.webhooks.questions import Delivery, Wanted
@@ -294,6 +296,38 @@ async def test_an_attempt_that_was_cut_off_is_made_again(idle_world: World) -> N
         await until_states(idle_world, [("one", "delivered", 1)])
 
 
+async def test_an_attempt_that_fails_while_the_webhook_stops_is_kept_with_its_retry(
+    idle_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When those under way had been waited for its record was only begun, and cut off: it was sent again at once."""
+    async with idle_world.serving() as service:
+        await idle_world.webhook(retry=FOREVER)
+        idle_world.receivers.says[URL] = lambda _: FAILED
+        idle_world.receivers.gates[URL] = asyncio.Event()
+        await idle_world.happen("one")
+        await until(lambda: bool(idle_world.receivers.got.get(URL)))
+        engine = service.engine
+        assert engine is not None
+        put = engine.store.put
+
+        async def put_after_others(messages: Sequence[Message]) -> int:
+            """As on a busy server, where others are written before."""
+            for _ in range(20):
+                await asyncio.sleep(0)
+            return await put(messages)
+
+        monkeypatch.setattr(engine.store, "put", put_after_others)
+        courier = engine.couriers["hook"]
+        stopping = asyncio.create_task(engine.stop())
+        await until(lambda: courier._is_stopped)
+        await asyncio.sleep(0)
+        idle_world.receivers.gates.pop(URL).set()
+        await stopping
+    async with idle_world.serving():
+        await until_states(idle_world, [("one", "waiting", 1)])
+    assert idle_world.receivers.ids() == ["one"]
+
+
 async def test_retries_survive_a_restart_and_those_that_fell_due_meanwhile_too(idle_world: World) -> None:
     async with idle_world.serving():
         await idle_world.webhook(retry=(1.0,))
@@ -381,6 +415,35 @@ async def test_410_disables_the_webhook_and_tells(world: World) -> None:
     await until(lambda: "two" in world.receivers.ids())
     assert world.receivers.ids().count("one") == 1
     await until_states(world, [("one", "dead", 1), ("two", "delivered", 1)])
+
+
+async def test_410_of_an_address_that_was_left_meanwhile_disables_nobody(world: World) -> None:
+    """Who moved a receiver while an attempt on its old address was under way found the webhook disabled."""
+    webhook = await world.webhook()
+    gate = world.receivers.gates[URL] = asyncio.Event()
+    world.receivers.says[URL] = lambda _: Outcome(410, None, 0.01)
+    await world.happen("one")
+    await until(lambda: bool(world.receivers.got.get(URL)))
+    await world.directory.change(webhook, lambda old: replace(old, url=OTHER_URL), SYSTEM)
+    gate.set()
+    await until_states(world, [("one", "dead", 1)])
+    await world.happen("two")
+    await until(lambda: world.receivers.ids(OTHER_URL) == ["two"])
+    assert told(world) == []
+
+
+async def test_a_webhook_that_was_enabled_again_is_not_disabled_for_what_was_before(world: World) -> None:
+    """The log was away when it was to be disabled, and its owner was faster."""
+    before = await world.webhook(enabled_at=1.0)
+    now = await world.directory.change(before, lambda old: replace(old, enabled_at=2.0), SYSTEM)
+    engine = world.service.engine
+    assert engine is not None
+    engine.disable(before, "the receiver answered 410 Gone", 1.5)
+    await asyncio.gather(*(task for task in engine._tasks if "_disable" in repr(task.get_coro())))
+    site = world.directory.site(SITE)
+    assert site is not None
+    assert site.webhooks.get(now.id) == now
+    assert told(world) == []
 
 
 async def test_429_makes_the_whole_webhook_rest(world: World) -> None:
@@ -667,6 +730,27 @@ async def test_what_was_left_by_a_webhook_that_was_deleted_while_nobody_delivere
         assert await subjects(idle_world) == left
         await engine.forget_deleted()
         assert await subjects(idle_world) == left
+
+
+async def test_a_webhook_that_is_there_again_while_what_was_left_of_it_is_looked_for(idle_world: World) -> None:
+    """It lost its position and what had fallen due, as if it were still gone: who is let go was chosen before."""
+    async with idle_world.serving(delivers=False) as service:
+        webhook = await idle_world.webhook()
+        await idle_world.happen("one")
+    async with idle_world.serving() as service:
+        await until_states(idle_world, [("one", "delivered", 1)])
+    async with idle_world.serving(delivers=False) as service:
+        await idle_world.directory.delete(webhook, SYSTEM)
+    async with idle_world.serving() as service:
+        engine = service.engine
+        assert engine is not None
+        await engine.forget_deleted()
+        async with engine._locks.setdefault(webhook.id, asyncio.Lock()):
+            forgetting = asyncio.create_task(engine.forget_deleted())
+            await until(lambda: bool(engine._locks[webhook.id]._waiters))
+            await idle_world.directory.create(webhook, SYSTEM)
+        await forgetting
+        assert "webhooks.cursor.hook" in await subjects(idle_world)
 
 
 async def test_changes_apply_to_what_comes(world: World) -> None:

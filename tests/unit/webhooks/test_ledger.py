@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from doorstream.log import Message, Record
+from doorstream.log import Connection, Message, Record
 from doorstream.webhooks import ledger, questions
+from doorstream.webhooks.ledger import Ledger
 from doorstream.webhooks.questions import Wanted
 from doorstream.webhooks.records import Attempt, Due, State, attempts_message, due_message
+from doorstream.webhooks.store import Store
 
 
 @pytest.fixture
@@ -111,3 +114,29 @@ def test_pruning_leaves_what_is_not_finished(connection: sqlite3.Connection) -> 
     assert ledger._prune(connection, 6) == 0
     assert ledger._prune(connection, 7) == 2
     assert [event for event, _, _ in found(connection, "hook")] == ["event-2", "event-3"]
+
+
+async def test_what_one_server_of_a_cluster_has_not_yet_is_not_passed_over(nats_url: str, tmp_path: Path) -> None:
+    """Whoever took over and asked one that was a moment behind never learned what had fallen due: it was never sent."""
+    nats = Connection()
+    await nats.open(nats_url)
+    store = Store(nats, age=1.0)
+    await store.open()
+    store.stream.replicas = 3
+    read = store.stream.reader.read
+
+    async def behind(after: int, subject: str, limit: int = 1000) -> list[Record]:
+        """What a server knows that has the first two only."""
+        return [record for record in await read(after, subject, limit) if record.sequence <= 2]
+
+    store.stream.reader.read = behind  # type: ignore[method-assign]  # one server of several
+    await store.put_many([due_message("hook", due(place)) for place in range(1, 6)])
+    ledger = Ledger(tmp_path / "ledger.sqlite", store)
+    await ledger.start()
+    await ledger.current()
+    assert [row.due.sequence for row in await ledger.dues("hook", 0, 10)] == [1, 2, 3, 4, 5]
+    await store.put([attempts_message("hook", [attempt(1)])])
+    assert await ledger._first_attempt() == 6
+    await ledger.stop()
+    await store.close()
+    await nats.close()

@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, cast
 
+from msgspec import structs
+
 from doorstream.events.entities import SigningSecret, Webhook
+from doorstream.log import Connection, Record
+from doorstream.testing import SITE, empty_log, make_event
 from doorstream.webhooks.forms import JSON, Payload
 from doorstream.webhooks.post import PDK_SIGNATURE, Post
+from doorstream.webhooks.records import Due
 
 NOW = 1_780_000_000.0
 
@@ -76,3 +81,20 @@ def test_what_is_remembered_of_a_webhook_ends_with_its_change() -> None:
     assert following["webhook-id"] == "3"
     assert "doorstream-replay" not in following, "of the one before"
     assert there.request(changed, Payload("text/plain", b""), "4").headers["Content-Type"] == "text/plain"
+
+
+async def test_an_event_that_one_server_of_a_cluster_has_not_yet_is_not_gone(connection: Connection) -> None:
+    """A replay or retry was given up for ever when a server that was a moment behind was asked for its event."""
+    async with empty_log(connection) as log:
+        stored = await log.append((SITE, "x.a", "event-1", make_event(1, topic="x.a").json))
+        made = Post(cast("Any", None), {}, lambda _: None, connection, lambda: NOW, origin="doors.example")
+
+        async def behind(*_: object) -> list[Record]:
+            return []
+
+        made._reader.read = behind  # type: ignore[method-assign]  # the server that is asked has nothing
+        due = Due("e-1", log.epoch, stored.sequence, "event-1", SITE, "x.a", "event-1")
+        found = await made.event(due)
+        assert found is not None
+        assert found.id == "event-1"
+        assert await made.event(structs.replace(due, sequence=stored.sequence + 1)) is None

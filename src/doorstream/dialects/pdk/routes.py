@@ -238,7 +238,11 @@ class PdkConnection(SocketIOHandler):
 
     def _start_watching(self, topics: frozenset[str] | None) -> None:
         """Learn of the next event that would have been delivered."""
-        self._stop_watching()
+        watch = self._watch
+        if watch is not None:
+            self._stream.hub.leave(watch, self)  # what was withheld in this turn is told now
+            if self._watch is not watch:  # something was
+                return
         interest = self._interest(topics)
         watched = Interest(interest.site_id, PdkEncoder(topics), unframed)
         self._watch = self._stream.hub.join(watched, self, self._withheld)

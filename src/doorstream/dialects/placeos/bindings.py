@@ -146,9 +146,11 @@ class Bindings:
         """
         if address in listener.groups:
             return None
-        group = self._group(Key(address, request_id, form))
+        key = Key(address, request_id, form)
+        group = self._group(key)
         if group.pending:
             self._flush([group])
+            group = self._group(key)  # asked again: who is written to may leave, and the group ends
         listener.groups[address] = group
         group.bound += 1
         if listener.behind is None and listener.unsent() > self._behind_at:
@@ -370,6 +372,6 @@ class Bindings:
         if group.pending:
             self._flush([group])
         last = group.last
+        group.members[listener] = listener.write  # before it is written to: then it may leave
         if last is not None and (seen is None or seen.json != last.json):
             listener.write(self._frame(group.notify, last))
-        group.members[listener] = listener.write

@@ -164,6 +164,7 @@ class ControlConnection:
         stream.pongs.start(self)
         if stream.drop_after is not None:
             self._alarm = stream.alarms.at(stream.clock() + stream.drop_after, self._drop)
+        self.recheck()  # the credential was judged before the answer to the upgrade
 
     def message(self, data: str | bytes) -> None:
         """Take one message."""

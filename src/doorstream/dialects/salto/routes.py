@@ -102,12 +102,12 @@ class SaltoHub:
             if ticket is not None and ticket.is_stateful:
                 return await self._open_stateful(asked, ticket)
             start = await self._start(request, asked.site_id)
+            ends = asked.token.expires_at if self.stream.close_at_expiry else None
+            return SaltoConnection(self, asked, start, ends)
         except Refused as refused:
             return refusal(refused.status, str(refused))
         except LogUnavailable:
             return UNAVAILABLE
-        ends = asked.token.expires_at if self.stream.close_at_expiry else None
-        return SaltoConnection(self, asked, start, ends)
 
     async def negotiate(self, request: UpgradeRequest, is_stateful: bool) -> str | Refusal:  # noqa: FBT001 - a callback
         """What a connection token says: for stateful reconnect, where the numbering begins."""
@@ -205,12 +205,15 @@ class SaltoConnection(HubHandler):
     __slots__ = ("_alarms", "_asked", "_client", "_hub", "_interest", "_numbering", "_start_at", "_subscription")
 
     def __init__(self, hub: SaltoHub, asked: Asked, start: Start, ends: float | None) -> None:
+        """Raises Refused when the bearer may not have what was asked for any more."""
         super().__init__()
         directory = hub.stream.directory
         self._hub = hub
         self._asked = asked
         self._start_at = start
         self._client = Session(lambda: visible(directory, asked.token, asked.site_id, asked.wanted), ends)
+        if self._client.user_id != asked.user_id:  # the log or the index was asked in the meantime
+            raise Refused(403, "the rights at this site have changed: connect again")
         self._subscription: Subscription | None = None
         self._interest: Interest | None = None
         self._numbering: Numbering | None = None

@@ -126,6 +126,8 @@ class MqttRelay(Door):
                 await self._lock()
                 return
             await self._switch(on=True)
+            if not self.status.get("relay"):  # by a button, while the log kept that it was on
+                raise Refused("the relay was switched off again")
             self.status.pop(_LOCK_DUE, None)
             if not self.status[_HELD]:
                 self.status[_HELD] = True

@@ -406,6 +406,103 @@ async def test_events_of_other_topics_and_sites_bring_no_invalid_token(world: Wo
     assert client.events == []
 
 
+async def watching(world: World, number: int) -> list[Client]:
+    """Clients whose tokens have expired, and who wait to be told so."""
+    clients = [await world.connect(token=f"{SITE}~{NOW + 10}") for _ in range(number)]
+    for client in clients:
+        await client.subscribe(ALLOWED, OPENED)
+    await world.pass_time(10)
+    return clients
+
+
+def watch_at_once(world: World) -> Client:
+    """One more, connected and subscribed within this turn of the loop."""
+    client = world.open(token=f"{SITE}~{NOW}")
+    client.say("0")
+    client.say("2" + json.dumps(["subscribeIsolated", {"topics": [ALLOWED, OPENED]}]))
+    return client
+
+
+async def test_who_begins_to_watch_in_the_turn_in_which_others_are_told_is_told_next(world: World) -> None:
+    """It once was never told.
+
+    Its coming is what had the others told. They left as they were told, and the group that it was about to join ended
+    with the last of them: it became the only member of a group to which no event came any more.
+    """
+    first, second = await watching(world, 2)
+    world.happen()
+    third = watch_at_once(world)
+    assert (first.events, second.events, third.events) == (["invalidToken"], ["invalidToken"], [])
+    world.happen(OPENED)
+    await turn()
+    assert (first.events, second.events, third.events) == (["invalidToken"],) * 3
+    for client in (first, second, third):
+        await client.renew(NOW + 300)
+    assert [client.events[1:] for client in (first, second, third)] == [[1, 2], [1, 2], [2]]
+
+
+async def test_who_stops_watching_takes_nobody_with_it(world: World) -> None:
+    """The same group was ended twice: the second time it took a fourth one's away, and the connection's end failed."""
+    await watching(world, 2)
+    world.happen()
+    third = watch_at_once(world)
+    fourth = watch_at_once(world)
+    third.cut()
+    world.happen(OPENED)
+    await turn()
+    assert fourth.events == ["invalidToken"]
+
+
+@pytest.mark.parametrize("told", [0, 1])
+async def test_who_begins_to_watch_while_another_is_being_told_is_told_next(
+    world: World, monkeypatch: pytest.MonkeyPatch, told: int
+) -> None:
+    """From within the very call that tells the first of two, or the last, whose leaving ends the group."""
+    clients = await watching(world, 2)
+    socket, more = clients[told].socket, []
+    send = socket.send
+
+    def send_and_watch(data: str) -> None:
+        send(data)
+        more.append(watch_at_once(world))
+
+    monkeypatch.setattr(socket, "send", send_and_watch)
+    world.happen()
+    await turn()
+    (third,) = more
+    assert [client.events for client in (*clients, third)] == [["invalidToken"], ["invalidToken"], []]
+    world.happen(OPENED)
+    await turn()
+    assert third.events == ["invalidToken"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["subscribeIsolated", {"topics": ["device.input.dps.closed"]}],
+        ["renewedToken", {"token": "forged"}],
+        ["renewedToken", {"token": f"{SITE}~{NOW + 5}"}],
+    ],
+)
+async def test_who_says_something_in_the_turn_of_the_first_withheld_event_is_told_of_it(
+    world: World, said: list[Any]
+) -> None:
+    """It was not: it stopped watching for a moment, to watch for what it wants now, and what was on its way was lost.
+
+    A client that subscribed one topic more, or sent a bad token, just when somebody opened the door learned that its
+    token had expired at the next event only, which at night is hours later.
+    """
+    first, second = await watching(world, 2)
+    world.happen()
+    first.say("2" + json.dumps(said))
+    await turn()
+    assert (first.events, second.events) == (["invalidToken"], ["invalidToken"])
+    await world.pass_time(REMIND_EVERY)
+    assert (first.events, second.events) == (["invalidToken"] * 2, ["invalidToken"] * 2)
+    await first.renew(world.now + 300)
+    assert first.events[2:] == [1]
+
+
 async def test_expires_in_the_middle_of_a_replay(world: World) -> None:
     """The rest is withheld, and the client is told although nothing more happens at the door."""
     for _ in range(10):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import websockets
@@ -12,11 +13,13 @@ from placeos_support import META, PATH, SYS, Room, key, open_room
 from structlog.testing import capture_logs
 
 from doorstream.dialects.placeos import routes
+from doorstream.dialects.placeos.routes import ControlConnection
 from doorstream.dialects.placeos.session import MAX_SUSPICIONS
 from doorstream.directory import SYSTEM
 from doorstream.events.entities import System
 from doorstream.gateway import Limits
 from doorstream.log import Connection
+from doorstream.protocols.websocket import UpgradeRequest
 from world import OTHER
 
 
@@ -442,6 +445,27 @@ async def test_a_revoked_client_is_disconnected_within_a_second(room: Room, chan
                 assert caught.value.rcvd is not None
                 assert caught.value.rcvd.code == 1008
         assert await other.ask("ping") == "pong"
+
+
+async def test_who_is_revoked_between_the_upgrade_and_its_opening_does_not_stay(room: Room) -> None:
+    """It was let in before, and came to those who are looked through after everybody had been looked through.
+
+    The time between is a hundredth of a second; who hit it stayed for as long as it liked, its rights withdrawn.
+    """
+    head = f"GET {PATH} HTTP/1.1\r\nhost: x\r\nx-api-key: {key('user')}"
+    handler = room.stream.open(UpgradeRequest.parse(head.encode()))
+    assert isinstance(handler, ControlConnection)
+    revoked = room.directory.clients.get("user")
+    assert revoked is not None
+    await room.directory.delete(revoked, SYSTEM)
+    await until(lambda: room.presence._pending is None)
+    closed: list[int] = []
+    transport = SimpleNamespace(get_write_buffer_size=None)
+    connection = SimpleNamespace(
+        write=None, drained=None, transport=transport, close=lambda code, _reason: closed.append(code)
+    )
+    handler.opened(cast("Any", connection))
+    assert closed == [1008]
 
 
 async def test_a_slow_client_gets_last_values_and_every_answer(connection: Connection) -> None:

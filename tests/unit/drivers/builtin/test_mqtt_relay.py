@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
@@ -105,6 +106,31 @@ async def test_holding_a_door_open(house: House, broker: Broker) -> None:
         await house.call(door, "hold_open", False)
         await until(lambda: house.status(door, "mode") == "normal")
         assert not relay.on
+
+
+async def test_a_relay_that_is_switched_off_while_it_begins_to_hold_the_door_open(
+    house: House, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log was away just then. The door counted as held open afterwards: who unlocked it was told that it is."""
+    is_back, put_values = asyncio.Event(), house.ingest.put_values
+
+    async def put_when_it_is_back(*given: Any) -> Any:
+        await is_back.wait()
+        return await put_values(*given)
+
+    async with SimulatedRelay("shelly", "dev1").plugged_in(broker) as relay:
+        door = await ready(house, broker)
+        monkeypatch.setattr(house.ingest, "put_values", put_when_it_is_back)
+        holding = asyncio.create_task(house.call(door, "hold_open"))
+        await until(lambda: house.status(door, "relay") is True)
+        await relay.switch(on=False)
+        await until(lambda: house.status(door, "relay") is False)
+        is_back.set()
+        with pytest.raises(ExecutionFailed, match="switched off again"):
+            await holding
+        assert house.status(door, "held") is False
+        assert await house.call(door, "unlock") is True
+        assert relay.on
 
 
 async def ready(house: House, broker: Broker, kind: str = "shelly", **settings: Any) -> str:
