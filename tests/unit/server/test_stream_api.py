@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -324,9 +324,9 @@ async def services(nats_url: str, tmp_path: Path) -> AsyncIterator[Services]:
         yield services
 
 
-def stream_of(services: Services, ends: float | None = None) -> SseStream:
+def stream_of(services: Services, ends: float | None = None, *, may: Callable[[], bool] = lambda: True) -> SseStream:
     interest = Interest(SITE.id, SseEncoder(services.log.epoch, ()), unframed)
-    reader = Reader(Principal("c", "client", "client", frozenset(), None, "g"), lambda: True, ends)
+    reader = Reader(Principal("c", "client", "client", frozenset(), None, "g"), may, ends)
     return SseStream(services, interest, None, reader, "198.51.100.7")
 
 
@@ -343,6 +343,13 @@ async def test_a_stream_ends_with_the_session_of_its_reader(services: Services) 
         chunks = [chunk async for chunk in stream_of(services, services.clock() + 0.05).chunks()]
     assert len(chunks) == 1, "the beginning, and then the end"
     assert len(services.presence) == 0
+
+
+async def test_a_right_that_is_taken_away_before_the_response_begins(services: Services) -> None:
+    """The rights were looked at before; the directory may not change again for days."""
+    async with asyncio.timeout(PATIENCE):
+        chunks = [chunk async for chunk in stream_of(services, may=lambda: False).chunks()]
+    assert len(chunks) == 1, "the beginning, and then the end"
 
 
 async def test_a_comment_keeps_the_connection_alive(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,13 +163,12 @@ class Session:
         address = request.address
         if request.kind is Kind.IGNORE:
             return self._ignore(request)
+        if request.kind is Kind.UNBIND:
+            return self._unbind(request)
         level = self._sight.level(address.sys)
         match request.kind:
             case Kind.BIND:
                 return self._bind(request, level)
-            case Kind.UNBIND:
-                self._bound.discard(address)
-                return Unbind(address), Send(success(request.id, address.json))
             case Kind.DEBUG:
                 return self._debug(request)
             case _:
@@ -186,6 +185,14 @@ class Session:
             raise SocketError(Code.REQUEST_FAILED, f"at most {MAX_BINDINGS} bindings for one connection")
         self._bound.add(address)
         return (Bind(request, answer),)
+
+    def _unbind(self, request: Request) -> Sequence[Action]:
+        """Always a success in a system that exists; for what is bound also when that is gone."""
+        address = request.address
+        if address not in self._bound:
+            self._sight.level(address.sys)
+        self._bound.discard(address)
+        return Unbind(address), Send(success(request.id, address.json))
 
     def _execute(self, request: Request, data: str | bytes) -> Sequence[Action]:
         module_id = self._sight.module_at(request.address)

@@ -11,8 +11,8 @@ import msgspec
 
 from doorstream.dialects.salto.messages import TABLE_VERSION, Hub
 from doorstream.events import InvalidPosition, Position
+from doorstream.live import Entry, Interest
 from doorstream.live import Hub as LiveHub
-from doorstream.live import Interest
 
 CHECKPOINT_EVERY = 256
 """Acknowledged messages after which it is worth looking for their place."""
@@ -83,9 +83,12 @@ class Numbering:
         if self.position.epoch != hub.epoch or self.position.sequence < hub.ring.base:
             return
         topics = interest.encoder.topics
+        passed: list[Entry] = []
         for entry in hub.ring.after(self.position.sequence, interest.site_id):
             if self.count == self._acknowledged:
-                return
+                break
             if topics is None or entry.event.topic in topics:
                 self.count += len(interest.encoder.encode(entry))
                 self.position = Position(hub.epoch, entry.event.sequence)
+                passed.append(entry)
+        hub.forget_soon(passed)

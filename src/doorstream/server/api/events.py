@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -15,10 +14,10 @@ from starlette.requests import ClientDisconnect
 from doorstream import history
 from doorstream.directory import SiteView
 from doorstream.events import InvalidEvent, InvalidPosition, Position
-from doorstream.events.draft import parse_time
 from doorstream.ingest import Invalid, LineReport, Receipt, TooMany
 from doorstream.log import MAX_BATCH, PositionGone
 from doorstream.server.api.access import Access
+from doorstream.server.api.parameters import query_time
 from doorstream.server.api.problems import Problem
 from doorstream.server.services import Services
 
@@ -32,7 +31,6 @@ _FILTERS = frozenset(
 _NDJSON = "application/x-ndjson"
 _SEND_MORE = f"send more as {_NDJSON}, line by line"
 _UNSUPPORTED_MEDIA_TYPE = 415
-_INTEGER = re.compile(r"-?[0-9]{1,15}")
 _BODY = {
     "requestBody": {
         "required": True,
@@ -119,10 +117,10 @@ def events_router(services: Services, access: Access) -> APIRouter:
             topics=tuple(topic or ()),
             device_id=device,
             holder_id=holder,
-            occurred_from=_time("from", occurred_from),
-            occurred_to=_time("to", occurred_to),
-            recorded_from=_time("recorded_from", recorded_from),
-            recorded_to=_time("recorded_to", recorded_to),
+            occurred_from=query_time("from", occurred_from),
+            occurred_to=query_time("to", occurred_to),
+            recorded_from=query_time("recorded_from", recorded_from),
+            recorded_to=query_time("recorded_to", recorded_to),
         )
         await index.current()
         page = await index.query(query)
@@ -193,15 +191,6 @@ def _require_known(request: Request, known: frozenset[str]) -> None:
     unknown = sorted(set(request.query_params) - known)
     if unknown:
         raise Problem("invalid-parameter", f"{unknown[0]}: there is no such parameter; use {', '.join(sorted(known))}")
-
-
-def _time(name: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return parse_time(int(text) if _INTEGER.fullmatch(text) else text)
-    except InvalidEvent:
-        raise Problem("invalid-parameter", f"{name}: milliseconds since 1970, or an RFC 3339 time") from None
 
 
 def _receipts(receipts: list[Receipt], epoch: str) -> dict[str, Any]:

@@ -146,6 +146,7 @@ class SseStream:
         It begins with an id alone, which is no event: a reader that is cut off before its first event resumes too.
         """
         self._services.presence.enter(self)
+        self.recheck()  # the reader was judged before the response began
         ends = self._reader.ends
         alarm = self._services.alarms.at(ends, self.end) if ends is not None else None
         try:

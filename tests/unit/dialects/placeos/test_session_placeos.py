@@ -28,6 +28,10 @@ from doorstream.dialects.placeos.session import (
 from doorstream.drivers.callers import Level
 
 
+def _raise(error: Exception) -> Level:
+    raise error
+
+
 class World:
     """One system ``sys`` with ``Door`` 1 and 2, whose ids are ``mod-1`` and ``mod-2``."""
 
@@ -87,6 +91,18 @@ def test_a_second_bind_only_gets_success(session: Session) -> None:
     assert sent(answer)["meta"]["name"] == "locked"
     (third,) = session.receive(command("bind", id=4))
     assert isinstance(third, Bind)
+
+
+def test_what_is_bound_can_be_unbound_when_its_system_is_gone() -> None:
+    world = World()
+    session = Session(world, Form.STRING)
+    session.receive(command("bind"))
+    world.level = lambda _: _raise(SocketError(Code.SYSTEM_NOT_FOUND, "none"))  # type: ignore[method-assign]
+    unbind, answer = session.receive(command("unbind", id=2))
+    assert isinstance(unbind, Unbind)
+    assert sent(answer)["type"] == "success"
+    (again,) = session.receive(command("unbind", id=3))
+    assert sent(again)["code"] == Code.SYSTEM_NOT_FOUND
 
 
 def test_modules_with_an_underscore_need_support() -> None:

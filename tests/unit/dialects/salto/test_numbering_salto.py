@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from doorstream.dialects.salto.messages import TABLE_VERSION, SaltoEncoder, Shapes
@@ -51,6 +53,13 @@ async def test_it_never_passes_what_was_acknowledged(hub: Hub) -> None:
     later = [entry for entry in hub.ring.after(numbering.position.sequence, SITE) if ENTRIES.encoder.encode(entry)]
     assert numbering.count == 100
     assert later[0].event.sequence == 303
+
+
+async def test_what_was_encoded_on_the_way_is_not_kept(hub: Hub) -> None:
+    """It would be one copy for each client and event of the ring."""
+    Numbering(Position(EPOCH, 0)).acknowledge(CHECKPOINT_EVERY, hub, ENTRIES)
+    await asyncio.sleep(0)
+    assert not any(entry.memo for entry in hub.ring.after(0, SITE))
 
 
 async def test_a_client_that_claims_too_much_harms_itself_only(hub: Hub) -> None:
