@@ -35,7 +35,8 @@ from doorstream.drivers.house import Limits
 from doorstream.drivers.instance import CONNECTED
 from doorstream.drivers.levels import Sink
 from doorstream.drivers.loader import Catalogue
-from doorstream.drivers.plan import ModulePlan, modules_of
+from doorstream.drivers.plan import ModulePlan
+from doorstream.drivers.plans import Plans
 from doorstream.drivers.remote import Branch, Desk, Order
 from doorstream.drivers.running import Running
 from doorstream.drivers.settings import read_settings
@@ -45,7 +46,7 @@ from doorstream.drivers.stuck import end_because_of, take_note
 from doorstream.drivers.views import DriverView, ModuleView
 from doorstream.drivers.watch import Watch
 from doorstream.events import Event, InvalidEvent
-from doorstream.events.entities import Entity, Module
+from doorstream.events.entities import Module
 from doorstream.events.event import iso_utc
 from doorstream.history import Index
 from doorstream.ingest import Ingest
@@ -55,7 +56,6 @@ _logger = structlog.get_logger(__name__)
 
 _LOOK_EVERY = 1.0
 _BEGINNING = 100
-_KINDS = frozenset({"site", "device", "module"})
 _UNAVAILABLE = 503
 
 
@@ -108,20 +108,15 @@ class Drivers:
         self._ingest = ingest
         self._desk = Desk(connection, self) if options.is_host else None
         self._branch = None if options.is_host else Branch(connection)
-        self._plans: dict[str, list[ModulePlan]] = {}
-        self._by_id: dict[str, ModulePlan] = {}
-        self._by_place: dict[Place, str] = {}
-        self._stale: set[str] = set()
+        self._plans = Plans(directory, self._planned)
         self._running: dict[str, Running] = {}
         self._sinks: dict[str, list[Sink]] = {}
         """Of the debuggers of each module, also while there is no such module."""
-        self._followers = Followers(self._by_place.get, self._place_of, self.status.value)
+        self._followers = Followers(self._plans.at, self._plans.place_of, self.status.value)
         self._callbacks: list[Callable[[str], None]] = []
         self._going: set[asyncio.Task[None]] = set()
         self._refusals = Refusals(self._tell_refused)
         self._looker: asyncio.Task[None] | None = None
-        self._refresh: asyncio.Handle | None = None
-        self._is_open = False
 
     async def open(self) -> None:
         """Read the status, find the drivers and, in the first worker, start the modules; raises LogError.
@@ -130,14 +125,11 @@ class Drivers:
         """
         await self.status.open()
         self.catalogue.refresh()
-        self._directory.on_change(self._directory_changed)
         self.status.on_change(self._status_changed)
         self.status.on_state(self._state_changed)
         if self._is_host:
             self.watch.start()
-        self._is_open = True
-        for site in self._directory.sites:
-            self._plan(site.id)
+        self._plans.open()
         if self._is_host:
             self._tidy()
         if self._desk is not None:
@@ -160,7 +152,7 @@ class Drivers:
     def _tidy(self) -> None:
         """Forget modules that went while nobody looked, and do not start the one that ended the process before."""
         for module_id in self.status.modules():
-            if module_id not in self._by_id:
+            if self._plans.get(module_id) is None:
                 self.status.forget(module_id)
         stuck = take_note(self._stuck_file)
         if stuck is not None and (running := self._running.get(stuck.module)) is not None:
@@ -168,7 +160,7 @@ class Drivers:
 
     async def close(self) -> None:
         """Stop everything."""
-        self._is_open = False
+        self._plans.close()
         told = set(self._going)
         self._refusals.flush()
         await asyncio.gather(*(self._going - told))
@@ -185,31 +177,31 @@ class Drivers:
 
     async def settled(self) -> None:
         """Wait until every module has begun, waits to be tried again, or was given up; only in the first worker."""
-        self._plan_stale()
+        self._plans.look()
         await asyncio.gather(*(running.settled() for running in self._running.values()))
 
     # What there is.
 
     def modules(self, site_id: str) -> Sequence[ModuleView]:
         """The modules of a site, grouped by name and in the order of their index; none where there is no site."""
-        self._plan_stale()
-        return [self._view(plan) for plan in self._plans.get(site_id, ())]
+        self._plans.look()
+        return [self._view(plan) for plan in self._plans.of(site_id)]
 
     def entities(self, site_id: str) -> Sequence[Module]:
         """The modules of a site as ``entity`` gives them, in the order of ``modules``; cheap, for who wants a few."""
-        self._plan_stale()
-        return [plan.entity for plan in self._plans.get(site_id, ())]
+        self._plans.look()
+        return [plan.entity for plan in self._plans.of(site_id)]
 
     def module(self, module_id: str) -> ModuleView | None:
         """One module, or None."""
-        self._plan_stale()
-        plan = self._by_id.get(module_id)
+        self._plans.look()
+        plan = self._plans.get(module_id)
         return None if plan is None else self._view(plan)
 
     def entity(self, module_id: str) -> Module | None:
         """The module as the directory keeps it, or would keep it (implicit ones are stored when they are changed)."""
-        self._plan_stale()
-        plan = self._by_id.get(module_id)
+        self._plans.look()
+        plan = self._plans.get(module_id)
         return None if plan is None else plan.entity
 
     async def change(self, module_id: str, update: Callable[[Module], Module], by: Actor) -> Module:
@@ -217,8 +209,8 @@ class Drivers:
 
         ``update`` may be called again when somebody else was faster.
         """
-        self._plan_stale()
-        plan = self._by_id.get(module_id)
+        self._plans.look()
+        plan = self._plans.get(module_id)
         if plan is None:
             raise ModuleNotFound(module_id)
 
@@ -259,8 +251,8 @@ class Drivers:
 
     def functions(self, module_id: str) -> Mapping[str, Function]:
         """The functions of a module by name; none where there is no such module or its driver has a fault."""
-        self._plan_stale()
-        plan = self._by_id.get(module_id)
+        self._plans.look()
+        plan = self._plans.get(module_id)
         loaded = self.catalogue.get(plan.entity.driver) if plan is not None else None
         return loaded.functions if loaded is not None else {}
 
@@ -268,8 +260,8 @@ class Drivers:
         self, module_id: str, name: str, args: Sequence[Any] | Mapping[str, Any] | None, caller: Caller
     ) -> bytes:
         """Call a function; returns the JSON of its answer. Raises a DriversError."""
-        self._plan_stale()
-        plan = self._by_id.get(module_id)
+        self._plans.look()
+        plan = self._plans.get(module_id)
         if plan is None:
             raise ModuleNotFound(module_id)
         function = self.functions(module_id).get(name)
@@ -299,7 +291,7 @@ class Drivers:
     def _door_modules(self, site_id: str) -> list[DoorModule]:
         return [
             DoorModule(plan.entity.name, plan.index, plan.entity.device_id, plan.title)
-            for plan in self._plans.get(site_id, ())
+            for plan in self._plans.of(site_id)
             if plan.entity.device_id is not None
         ]
 
@@ -309,14 +301,15 @@ class Drivers:
 
     async def call_at(self, place: Place, function: str, args: Any, caller: Caller) -> bytes:
         """Call the module that has that place for another one; part of an audited command is not audited again."""
-        self._plan_stale()
-        module_id = self._by_place.get(place)
-        if module_id is None:
+        self._plans.look()
+        module_id = self._plans.at(place)
+        plan = self._plans.get(module_id) if module_id is not None else None
+        if plan is None:
             raise ModuleNotFound(f"{place.name} {place.index}")
-        found = self.functions(module_id).get(function)
+        found = self.functions(plan.entity.id).get(function)
         if found is None:
             raise UnknownFunction(f"{place.name} has no function {function!r}")
-        return await self._audited(self._by_id[module_id], found, args, caller)
+        return await self._audited(plan, found, args, caller)
 
     async def keep(self, site_id: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Append events to the log; raises InvalidEvent or LogError."""
@@ -432,57 +425,16 @@ class Drivers:
             updated=module.updated,
         )
 
-    def _place_of(self, module_id: str) -> Place | None:
-        plan = self._by_id.get(module_id)
-        return None if plan is None else Place(plan.entity.site_id, plan.entity.name, plan.index)
-
-    def _directory_changed(self, kind: str, before: Entity | None, after: Entity | None) -> None:
-        if kind not in _KINDS:
-            return
-        entity: Any = after if after is not None else before
-        self._stale.add(entity.id if kind == "site" else entity.site_id)
-        if self._refresh is None:  # many changes come within one turn of the loop
-            self._refresh = asyncio.get_running_loop().call_soon(self._plan_stale)
-
-    def _plan_stale(self) -> None:
-        if self._refresh is not None:
-            self._refresh.cancel()
-            self._refresh = None
-        if self._stale and self._is_open:
-            stale, self._stale = self._stale, set()
-            for site_id in stale:
-                self._plan(site_id)
-
-    def _plan(self, site_id: str) -> None:
-        """Find out which modules a site has now, and have them run."""
-        view = self._directory.site(site_id)
-        plans = [plan for plan in modules_of(view) if self._may_have(site_id, plan)] if view is not None else []
-        before = {plan.entity.id: plan for plan in self._plans.get(site_id, ())}
-        after = {plan.entity.id: plan for plan in plans}
-        for plan in before.values():
-            self._by_place.pop(Place(site_id, plan.entity.name, plan.index), None)
-        for module_id in before.keys() - after.keys():
-            del self._by_id[module_id]
-        for module_id, plan in after.items():
-            self._by_id[module_id] = plan
-            self._by_place[Place(site_id, plan.entity.name, plan.index)] = module_id
-        self._plans[site_id] = plans
-        if not plans:
-            del self._plans[site_id]
-        changed = [module_id for module_id in {**before, **after} if before.get(module_id) != after.get(module_id)]
+    def _planned(self, site_id: str, changed: Mapping[str, ModulePlan | None]) -> None:
+        """A site was planned anew: what is other than before, None for what went."""
         self.doors.look_again(site_id)
         if self._is_host:
-            for module_id in changed:
-                self._want(module_id, after.get(module_id))
+            for module_id, plan in changed.items():
+                self._want(module_id, plan)
         if changed:
             self._followers.moved(site_id)
         for module_id in changed:
             self._notify(module_id)
-
-    def _may_have(self, site_id: str, plan: ModulePlan) -> bool:
-        """Ids of modules are unique over all sites: the first site that had one keeps it."""
-        other = self._by_id.get(plan.entity.id)
-        return other is None or other.entity.site_id == site_id
 
     def _want(self, module_id: str, plan: ModulePlan | None) -> None:
         running = self._running.get(module_id)
@@ -514,7 +466,7 @@ class Drivers:
             self._notify(module_id)
 
     def _state_changed(self, module_id: str) -> None:
-        if module_id in self._by_id:
+        if self._plans.get(module_id) is not None:
             self._notify(module_id)
 
     def _blocked(self, module_id: str, what: str, seconds: float) -> None:
@@ -528,11 +480,11 @@ class Drivers:
         if not changed:
             return
         _logger.info("drivers changed", names=sorted(changed))
-        for module_id, plan in tuple(self._by_id.items()):  # who is told may look, which brings them up to date
+        for plan in self._plans.everything():
             if plan.entity.driver in changed:
-                if (running := self._running.get(module_id)) is not None:
+                if (running := self._running.get(plan.entity.id)) is not None:
                     running.nudge()
-                self._notify(module_id)
+                self._notify(plan.entity.id)
 
     async def _look(self) -> None:
         while True:

@@ -207,7 +207,15 @@ async def test_deliveries_by_page_and_by_what_became_of_them(worker: Worker) -> 
     assert [item["event"] for item in (await client.get(f"{path}?event=e3")).json()["items"]] == ["e3"]
     assert (await client.get(f"{path}?from=2030-01-01T00:00:00Z")).json()["items"] == []
     assert len((await client.get(f"{path}?to=2999-01-01T00:00:00%2B01:00")).json()["items"]) == 5
-    for bad in ("cursor=x", "cursor=%C2%B2", "from=yesterday", "from=%C2%B2", "to=" + "1" * 5000, "state=lost", "limit=0"):
+    for bad in (
+        "cursor=x",
+        "cursor=%C2%B2",
+        "from=yesterday",
+        "from=%C2%B2",
+        "to=" + "1" * 5000,
+        "state=lost",
+        "limit=0",
+    ):
         assert (await client.get(f"{path}?{bad}")).status == 422
     assert (await client.get(f"{path}/nothing")).status == 404
     replayed = await client.post(f"{HOOKS}/{created['id']}/replay", {"from": "2000-01-01T00:00:00Z"})
