@@ -19,7 +19,7 @@ from doorstream.directory.outbox import Emit, Outbox
 from doorstream.directory.site import SiteView
 from doorstream.directory.store import Store
 from doorstream.directory.table import Table
-from doorstream.events.entities import Client, Entity, KeyRing, Secret, Site, User, Webhook
+from doorstream.events.entities import Client, Entity, KeyRing, Owned, Secret, Site, User, Webhook
 from doorstream.events.event import iso_utc
 from doorstream.log import MAX_BATCH, LogUnavailable
 from doorstream.log import Connection as LogConnection
@@ -141,11 +141,16 @@ class Directory:
 
         made = cast("E", (await self._run([Step(key_of(entity), update)], by)).results[0])
         try:
-            rules.check(made, self._mirror)
-        except InvalidEntity:  # what it belongs to was deleted at the same time, before it was kept
-            await self._run([_gone(made)], by)
+            self._check_kept(made)
+        except (InvalidEntity, NotFound):  # what it belongs to was deleted at the same time, before it was kept
+            await self._run([Step(key_of(made), lambda old: None if old == made else old)], by)
             raise
         return made
+
+    def _check_kept(self, entity: Entity) -> None:
+        if isinstance(entity, Owned) and self._mirror.site(entity.site_id) is None:
+            raise NotFound("site", entity.site_id)
+        rules.check(entity, self._mirror)
 
     async def change(self, current: E, update: Callable[[E], E], by: Actor) -> E:
         """Change what ``current`` names and return it.

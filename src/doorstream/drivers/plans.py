@@ -18,7 +18,7 @@ OnPlanned = Callable[[str, Mapping[str, ModulePlan | None]], None]
 
 
 class Plans:
-    """The modules of all sites, as they were when it looked last: once a turn of the loop, and at ``look``."""
+    """The modules of all sites. It looks at a changed directory at the end of the turn of the loop, or when told to."""
 
     def __init__(self, directory: Directory, on_planned: OnPlanned) -> None:
         self._directory = directory
@@ -38,7 +38,7 @@ class Plans:
             self._plan(site.id)
 
     def close(self) -> None:
-        """Stay as it is."""
+        """Look no more: what is planned stays."""
         self._is_open = False
 
     def of(self, site_id: str) -> Sequence[ModulePlan]:

@@ -225,6 +225,7 @@ class Running:
         ):
             await self._stop()
         if wanted is None:
+            self._failures, self._given_up, self._retry_at = 0, None, None
             self._house.status.forget(self.id)  # now: it may be wanted again meanwhile, and begins without
             return
         if not wanted.entity.running:

@@ -176,7 +176,7 @@ class Drivers:
         await self.status.close()
 
     async def settled(self) -> None:
-        """Wait until every module has begun, waits to be tried again, or was given up; only in the first worker."""
+        """Wait until every module has begun, waits to be tried again, was given up, or is gone; in the first worker."""
         self._plans.look()
         await asyncio.gather(*(running.settled() for running in self._running.values()))
 

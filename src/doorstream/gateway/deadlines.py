@@ -80,7 +80,10 @@ class Deadlines(Generic[T]):
             self._timer = clock.call_at(when, self._fire)
 
     def stop(self, item: T) -> None:
-        """Forget an item; one that does not wait is no error."""
+        """Forget an item; one that does not wait is no error.
+
+        One that falls due together with the one whose call this comes from is called all the same.
+        """
         self._queue.pop(item, None)
 
     def clear(self) -> None:

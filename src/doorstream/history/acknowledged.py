@@ -21,6 +21,7 @@ class Acknowledged:
         self._log = log
         self._waiting: list[asyncio.Future[int]] = []
         self._asking: asyncio.Task[None] | None = None
+        self._is_stopped = False
 
     def ask(self) -> asyncio.Future[int]:
         """The last sequence that was acknowledged before this call; fails with a LogError."""
@@ -30,16 +31,20 @@ class Acknowledged:
         if known is not None:
             waiting.set_result(known)
             return waiting
+        if self._is_stopped:
+            _fail([waiting], _ended())
+            return waiting
         self._waiting.append(waiting)
         if self._asking is None:  # a task begins in the next turn of the loop: all that ask in this one share it
             self._asking = loop.create_task(self._answer(), name="acknowledged")
         return waiting
 
     def stop(self) -> None:
-        """Fail those who wait."""
+        """Fail those who wait, and whoever asks from now on."""
+        self._is_stopped = True
         if self._asking is not None:
             self._asking.cancel()
-        _fail(self._waiting, LogUnavailable("shutting down"))  # here: a task that has not begun yet never does
+        _fail(self._waiting, _ended())  # here: a task that has not begun yet never does
 
     async def _answer(self) -> None:
         group: list[asyncio.Future[int]] = []
@@ -56,7 +61,11 @@ class Acknowledged:
                             waiting.set_result(last)
         finally:
             self._asking = None
-            _fail(group + self._waiting, LogUnavailable("shutting down"))
+            _fail(group + self._waiting, _ended())
+
+
+def _ended() -> LogError:
+    return LogUnavailable("shutting down")
 
 
 def _fail(group: list[asyncio.Future[int]], error: LogError) -> None:

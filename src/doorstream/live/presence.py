@@ -98,16 +98,16 @@ class Presence:
     def end_all(self) -> None:
         """The server is shutting down."""
         for connection in tuple(self._present):
-            _one(connection.end)
+            _guarded(connection.end)
 
     def _recheck(self) -> None:
         self._pending = None
         for connection in tuple(self._present):
-            _one(connection.recheck)
+            _guarded(connection.recheck)
 
 
-def _one(do: Callable[[], None]) -> None:
+def _guarded(do: Callable[[], None]) -> None:
     try:
         do()
     except Exception:  # one connection's fault is not the others'
-        _logger.exception("a connection cannot be looked through")
+        _logger.exception("a connection failed")

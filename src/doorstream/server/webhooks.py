@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from doorstream import __version__
-from doorstream.dialects.parakey.messages import event_log_json
+from doorstream.dialects.parakey.webhooks import event_log_form
 from doorstream.dialects.pdk.webhooks import HIDES_NAMES, webhook_form
-from doorstream.directory import SiteView
-from doorstream.events import Event
 from doorstream.log import StartError
 from doorstream.webhooks import Service
-from doorstream.webhooks.forms import JSON, Form, Payload, cloudevents_binary, cloudevents_structured, native
+from doorstream.webhooks.forms import Form, cloudevents_binary, cloudevents_structured, native
 from doorstream.webhooks.guard import Policy
 
 if TYPE_CHECKING:
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
     from doorstream.server.services import Services
     from doorstream.server.settings import Settings
 
-_PARAKEY_HEADERS = {"User-Agent": f"Parakey-WebhookWorker/{__version__}"}
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
@@ -39,7 +35,7 @@ def forms(epoch: str, public_url: str) -> dict[str, Form]:
         "native": native(epoch),
         "cloudevents": cloudevents_structured(public_url, epoch),
         "cloudevents-binary": cloudevents_binary(public_url, epoch),
-        "parakey": _parakey,
+        "parakey": event_log_form,
     } | {f"pdk.{level}": webhook_form(level) for level in range(HIDES_NAMES + 1)}
 
 
@@ -86,9 +82,3 @@ async def open_webhooks(services: Services, hub: Hub) -> AsyncIterator[Service]:
         except sqlite3.Error as error:
             raise StartError(f"{path} cannot be opened: {error}") from None
         yield webhooks
-
-
-def _parakey(event: Event, site: SiteView | None) -> Payload | None:
-    """The event log, as a request for it answers (seed 002)."""
-    body = event_log_json(event, site)
-    return Payload(JSON, body, _PARAKEY_HEADERS) if body is not None else None

@@ -262,15 +262,20 @@ class Courier:
     def _judge(self, due: Due, outcome: Outcome, asked: Webhook) -> Verdict:
         """What the outcome means for the delivery, and for the webhook as a whole, which was so when it was sent."""
         now, webhook, breaker = self._desk.clock(), self.webhook, self._pace.breaker
-        verdict = judge(outcome, due.number - due.spared, waits_of(webhook), now=now, chance=self._desk.chance())
+        verdict = judge(
+            outcome,
+            due.number - due.spared,
+            waits_of(webhook),
+            now=now,
+            chance=self._desk.chance(),
+            moved=asked.url != self._desk.latest(webhook).url,
+        )
         if verdict.pause is not None:
             self._pace.pause(verdict.pause)
         if verdict.spared:
             return verdict
         since = breaker.since if breaker.since is not None else now
         change = breaker.succeeded() if verdict.state is State.DELIVERED else breaker.failed(now)
-        if verdict.gone and asked.url != self._desk.latest(webhook).url:
-            return verdict  # it has moved meanwhile
         if verdict.gone:
             self._is_stopped = True
             self._desk.disable(webhook, "the receiver answered 410 Gone", now)

@@ -49,15 +49,20 @@ def waits_of(webhook: Webhook) -> tuple[float, ...]:
     return PARAKEY if webhook.form == "parakey" else STANDARD
 
 
-def judge(outcome: Outcome, number: int, waits: tuple[float, ...], *, now: float, chance: float) -> Verdict:
-    """What follows from the outcome of an attempt of that number; ``chance`` is from 0 to 1 and spreads the retries."""
+def judge(  # noqa: PLR0913 - each is another thing to know
+    outcome: Outcome, number: int, waits: tuple[float, ...], *, now: float, chance: float, moved: bool = False
+) -> Verdict:
+    """What follows from the outcome of an attempt of that number; ``chance`` is from 0 to 1 and spreads the retries.
+
+    ``moved``: the webhook has another address since the attempt began, which is to have its try.
+    """
     if outcome.error is None and outcome.status in _SUCCESS:
         return _DELIVERED
+    spread = 1 - JITTER + 2 * JITTER * chance
+    if moved or outcome.error in NOT_THE_ENDPOINT:
+        return Verdict(State.WAITING, now + _OWN_FAULT * spread, spared=True)
     if outcome.status == _GONE:
         return Verdict(State.DEAD, gone=True)
-    spread = 1 - JITTER + 2 * JITTER * chance
-    if outcome.error in NOT_THE_ENDPOINT:
-        return Verdict(State.WAITING, now + _OWN_FAULT * spread, spared=True)
     asked = min(outcome.retry_after, MAX_RETRY_AFTER) if outcome.retry_after is not None else None
     pause = now + asked if asked is not None and outcome.status in _THROTTLED else None
     if number > len(waits):

@@ -22,7 +22,7 @@ from doorstream.webhooks.engine import Engine
 from doorstream.webhooks.forms import Form
 from doorstream.webhooks.guard import Policy, check_url
 from doorstream.webhooks.ledger import Ledger
-from doorstream.webhooks.post import PDK_VERSION, Post, form_name
+from doorstream.webhooks.post import PDK_VERSION, Post
 from doorstream.webhooks.questions import AttemptRow, Delivery, Wanted
 from doorstream.webhooks.records import (
     Due,
@@ -293,16 +293,3 @@ def _replayed(found: Delivery, replay: str) -> Due:
         device=found.device,
         replay=replay,
     )
-
-
-__all__ = [
-    "LEDGER_AGE",
-    "MAX_REPLAY",
-    "TEST_TOPIC",
-    "VERSIONS",
-    "Replayed",
-    "Service",
-    "Tested",
-    "form_name",
-    "make_secret",
-]

@@ -31,6 +31,7 @@ from doorstream.events.entities import (
 )
 from doorstream.log import Connection as LogConnection
 from doorstream.log import LogUnavailable, Record
+from doorstream.testing import until
 
 SITE = "0738b8df-329a-4d50-88e7-7a48928c4d6f"
 OTHER = "0738b8df-329a-4d50-88e7-7a48928c4d70"
@@ -245,6 +246,26 @@ async def test_what_is_added_to_something_while_that_is_deleted(directory, is_fi
     view = directory.site(SITE)
     assert view.connections.get("c1") is None
     assert view.devices.get("d1") is None
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_what_is_added_to_a_site_while_that_is_deleted(directory, connection, is_first):
+    """A person stayed who belonged to no site, and would have been of the next one with that id.
+
+    Several at once, and from another process, so that they come before, within and after the steps of the deletion.
+    """
+    await directory.create(site(), BY)
+    other = await another(connection)
+    adding = [each.create(holder(id=f"h{n}"), BY) for n, each in enumerate([directory, other] * 10)]
+    both = [*adding, directory.delete(site(), BY)] if is_first else [directory.delete(site(), BY), *adding]
+    results = await asyncio.gather(*both, return_exceptions=True)
+    assert [each for each in results if not isinstance(each, Holder | NotFound | None)] == []
+    assert directory.site(SITE) is None
+    last = await directory.create(site(id=OTHER), BY)  # by then both have everything that was written before
+    await until(lambda: other.site(last.id) is not None)
+    for each in (directory, other):
+        assert each._mirror.owned_by(SITE) == []
+    await other.close()
 
 
 async def test_a_door_and_its_controller_belong_to_one_cloud_node(directory):

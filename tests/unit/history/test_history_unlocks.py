@@ -269,6 +269,7 @@ class TestAcknowledged:
         asked = Acknowledged(memory)
         waiting = asked.ask()
         asked.stop()
-        with pytest.raises(LogUnavailable):
-            async with asyncio.timeout(2):
-                await waiting
+        for each in (waiting, asked.ask()):  # and who asks afterwards
+            with pytest.raises(LogUnavailable):
+                async with asyncio.timeout(2):
+                    await each

@@ -426,7 +426,7 @@ async def test_410_of_an_address_that_was_left_meanwhile_disables_nobody(world: 
     await until(lambda: bool(world.receivers.got.get(URL)))
     await world.directory.change(webhook, lambda old: replace(old, url=OTHER_URL), SYSTEM)
     gate.set()
-    await until_states(world, [("one", "dead", 1)])
+    await until_states(world, [("one", "waiting", 1)])
     await world.happen("two")
     await until(lambda: world.receivers.ids(OTHER_URL) == ["two"])
     assert told(world) == []

@@ -58,6 +58,13 @@ def test_everything_else_is_a_failure(outcome: Outcome) -> None:
     assert judge(outcome, 1, STANDARD, now=0, chance=0.5).next == 5.0
 
 
+@pytest.mark.parametrize("status", [410, 500, 503])
+def test_what_an_address_says_that_was_left_meanwhile_counts_for_nothing(status: int) -> None:
+    verdict = judge(Outcome(status, None, 0.1, b"", 900.0), 10, STANDARD, now=1000.0, chance=0.5, moved=True)
+    assert (verdict.state, verdict.next, verdict.spared, verdict.gone) == (State.WAITING, 1030.0, True, False)
+    assert verdict.pause is None
+
+
 def test_410_ends_it() -> None:
     verdict = judge(Outcome(410, None, 0.1), 1, STANDARD, now=0, chance=0)
     assert (verdict.state, verdict.gone, verdict.next) == (State.DEAD, True, None)

@@ -139,7 +139,10 @@ function Programs() {
 /** Revoking ends a program's tokens and connections within a second, whether it is kept for later or not. */
 function Revoke({ client, onDisable, onDelete, onClose }: { client: Client; onDisable: () => Promise<unknown>; onDelete: () => Promise<unknown>; onClose: () => void }) {
   const [error, setError] = useState<unknown>(null)
-  const done = (run: () => Promise<unknown>) => () => run().then(onClose, setError)
+  const done = (run: () => Promise<unknown>) => () => {
+    setError(null)
+    return run().then(onClose, setError)
+  }
   return (
     <Dialog title={`Revoke ${client.name}?`} onClose={onClose}>
       <p>Its key, its tokens and its open connections end within a second{client.id === who.value?.id ? ", and so does your own session" : ""}.</p>
