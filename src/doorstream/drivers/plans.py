@@ -26,6 +26,8 @@ class Plans:
         self._by_site: dict[str, list[ModulePlan]] = {}
         self._by_id: dict[str, ModulePlan] = {}
         self._by_place: dict[Place, str] = {}
+        self._refused: dict[str, set[str]] = {}
+        """Sites that have a module with an id that another site had first: they may have it when that goes."""
         self._stale: set[str] = set()
         self._refresh: asyncio.Handle | None = None
         self._is_open = False
@@ -83,12 +85,14 @@ class Plans:
     def _plan(self, site_id: str) -> None:
         view = self._directory.site(site_id)
         plans = [plan for plan in modules_of(view) if self._may_have(site_id, plan)] if view is not None else []
+        freed: set[str] = set()
         before = {plan.entity.id: plan for plan in self._by_site.get(site_id, ())}
         after = {plan.entity.id: plan for plan in plans}
         for plan in before.values():
             self._by_place.pop(Place(site_id, plan.entity.name, plan.index), None)
         for module_id in before.keys() - after.keys():
             del self._by_id[module_id]
+            freed |= self._refused.pop(module_id, set())
         for module_id, plan in after.items():
             self._by_id[module_id] = plan
             self._by_place[Place(site_id, plan.entity.name, plan.index)] = module_id
@@ -97,8 +101,13 @@ class Plans:
             del self._by_site[site_id]
         ids = [module_id for module_id in {**before, **after} if before.get(module_id) != after.get(module_id)]
         self._on_planned(site_id, {module_id: after.get(module_id) for module_id in ids})
+        for other in freed:
+            self._plan(other)
 
     def _may_have(self, site_id: str, plan: ModulePlan) -> bool:
         """Ids of modules are unique over all sites: the first site that had one keeps it."""
         other = self._by_id.get(plan.entity.id)
-        return other is None or other.entity.site_id == site_id
+        if other is None or other.entity.site_id == site_id:
+            return True
+        self._refused.setdefault(plan.entity.id, set()).add(site_id)
+        return False
