@@ -179,6 +179,7 @@ METHOD = """\
 * *Latency*: sent by the clock whatever the server does; counted from the moment the request was due to each
   subscriber's receipt. What did not arrive counts with the time waited for it. The row at 50 events/s has no
   requirement: it is there because a server that cannot keep up at 100 shows a queue, not a latency.
+* *Second start*: from the command until `doorstream demo` says that it answers, on the data of a start before it.
 * *Memory*: growth of the resident memory of all the server's processes, divided by the connections.
 * *CPU per event*: of all the server's processes, heartbeats included; open loop, one POST an event, to one site after
   the other.
