@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := tests/clients/node
+# One more than there are cores: many tests wait for something.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: setup demo test check bench ui api lock clean
 .DEFAULT_GOAL := help
@@ -15,10 +17,10 @@ setup: $(VENV)/.runtime  ## Create .venv with the doorstream command, and nothin
 demo: setup  ## Start doorstream with a simulated building
 	@$(BIN)/doorstream demo $(ARGS)
 
-test: $(VENV)/.development  ## Run all tests (ARGS for pytest)
+test: $(VENV)/.development  ## Run all tests, JOBS at a time (ARGS for pytest)
 	@./tests/clients/install.sh $(CLIENTS)
 	@./tests/clients/install.sh ui
-	@$(BIN)/pytest -n auto --dist loadfile $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.development  ## Format, lint, types, layers, the dashboard's bundle
 	$(BIN)/ruff format --check .
