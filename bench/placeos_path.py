@@ -42,6 +42,11 @@ class Everybody:
         del asking, resource, access
         return self.identity, Credential("api-key", "bench", Form.JSON)
 
+    def stands(self, identity: Identity) -> bool:
+        """They stay."""
+        del identity
+        return True
+
 
 class Places:
     """One system with one module."""
