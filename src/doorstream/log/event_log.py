@@ -170,6 +170,11 @@ class EventLog:
             after = records[-1].sequence
             await asyncio.sleep(0)  # a long read must not keep the live path waiting
 
+    async def at(self, sequence: int, site_id: str) -> Event | None:
+        """The site's event at that sequence, if it is kept; raises LogUnavailable."""
+        records = await self._stream.read(sequence - 1, f"events.{site_id}.>", 1)
+        return _readable(records[0]) if records and records[0].sequence == sequence else None
+
     def _message(self, site_id: str, topic: str, event_id: str, json: bytes) -> Message:
         headers = {"Nats-Msg-Id": f"{site_id}/{event_id}"}
         if self._lives:

@@ -10,8 +10,7 @@ import structlog
 from doorstream.directory import SiteView
 from doorstream.events import Event
 from doorstream.events.entities import Webhook
-from doorstream.log import Connection
-from doorstream.log.reader import Reader
+from doorstream.log import EventLog
 from doorstream.webhooks import signing
 from doorstream.webhooks.forms import Form, Payload
 from doorstream.webhooks.handshake import REQUEST_ORIGIN
@@ -51,7 +50,7 @@ class Post:
         sender: Sender,
         forms: Mapping[str, Form],
         site: Callable[[str], SiteView | None],
-        connection: Connection,
+        log: EventLog,
         clock: Callable[[], float],
         *,
         origin: str,
@@ -60,7 +59,7 @@ class Post:
         self._origin = origin
         self._forms = forms
         self._site = site
-        self._reader = Reader(connection, "EVENTS")
+        self._log = log
         self._clock = clock
         self._payloads: OrderedDict[tuple[str, int], Payload | None] = OrderedDict()
         self._headers: OrderedDict[str, tuple[Webhook, str, dict[str, str]]] = OrderedDict()
@@ -70,13 +69,8 @@ class Post:
 
         It is known by its id: in a log that was made anew another event may stand at that place.
         """
-        place = due.sequence - 1, f"events.{due.site}.>"
-        records = await self._reader.read(*place, 1) or await self._reader.read_next(*place)  # see ``read_next``
-        for record in records:
-            event = Event(record.data, record.sequence, record.time)
-            if event.sequence == due.sequence and event.id == due.event:
-                return event
-        return None
+        event = await self._log.at(due.sequence, due.site)
+        return event if event is not None and event.id == due.event else None
 
     async def send(self, webhook: Webhook, event: Event, due: Due) -> Outcome | None:
         """Make one attempt; None where the form has nothing to say of such an event. Raises Unwritable."""

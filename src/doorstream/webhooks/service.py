@@ -138,7 +138,7 @@ class Service:
             exits.push_async_callback(ledger.stop)
             sender = sender if sender is not None else Sender(policy, proxy=proxy, now=clock)
             exits.push_async_callback(sender.close)
-            post = Post(sender, forms, directory.site, connection, clock, origin=origin)
+            post = Post(sender, forms, directory.site, log, clock, origin=origin)
             engine = None
             if delivers:
                 engine = Engine(

@@ -87,12 +87,13 @@ async def test_an_event_that_one_server_of_a_cluster_has_not_yet_is_not_gone(con
     """A replay or retry was given up for ever when a server that was a moment behind was asked for its event."""
     async with empty_log(connection) as log:
         stored = await log.append((SITE, "x.a", "event-1", make_event(1, topic="x.a").json))
-        made = Post(cast("Any", None), {}, lambda _: None, connection, lambda: NOW, origin="doors.example")
+        made = Post(cast("Any", None), {}, lambda _: None, log, lambda: NOW, origin="doors.example")
 
         async def behind(*_: object) -> list[Record]:
             return []
 
-        made._reader.read = behind  # type: ignore[method-assign]  # the server that is asked has nothing
+        log._stream.replicas = 3
+        log._stream.reader.read = behind  # type: ignore[method-assign]  # the server that is asked has nothing
         due = Due("e-1", log.epoch, stored.sequence, "event-1", SITE, "x.a", "event-1")
         found = await made.event(due)
         assert found is not None
