@@ -8,7 +8,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -41,25 +41,30 @@ async def demo(tmp_path: Path) -> AsyncIterator[Path]:
     await asyncio.wait_for(process.wait(), PATIENCE)
 
 
-async def output_of(*command: str | Path, until: str | None = None, environment: dict[str, str] | None = None) -> str:
-    """What a command prints until that text, or until it ends."""
+async def output_of(*command: str | Path, shows: Sequence[str] = (), environment: dict[str, str] | None = None) -> str:
+    """What a command prints until it has shown all of these, in whatever order; without any, until it ends."""
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, env=os.environ | (environment or {}), cwd=ROOT
     )
     assert process.stdout is not None
-    printed = ""
+    printed = b""
     try:
         async with asyncio.timeout(PATIENCE):
-            while until is None or until not in printed:
+            while not shows or any(text.encode() not in printed for text in shows):
                 chunk = await process.stdout.read(4096)
                 if not chunk:
                     break
-                printed += chunk.decode()
+                printed += chunk
+    except TimeoutError as error:
+        error.add_note(f"printed so far: {printed.decode(errors='replace')}")
+        raise
     finally:
         if process.returncode is None:
             process.kill()
         await process.communicate()
-    return printed
+    for text in shows:
+        assert text.encode() in printed
+    return printed.decode()
 
 
 def node(example: str, tmp_path: Path) -> tuple[str, Path]:
@@ -74,18 +79,17 @@ async def test_examples_of_the_readme(demo: Path, tmp_path: Path) -> None:
     modules = {"NODE_PATH": str(ROOT / "tests/clients/node/node_modules")}
     token = (await output_of(COMMAND, "token", "--data-dir", demo)).strip()
 
-    assert "opened" in await output_of(*node("socket.io-client", tmp_path), until="opened", environment=modules)
-    printed = await output_of(*node("ws", tmp_path), until="cloudNode", environment=modules | {"TOKEN": token})
-    assert "'device.input.relay.on'" in printed
-
-    assert "lock_opened" in await output_of(*node("signalr", tmp_path), until="lock_opened", environment=modules)
-
-    printed = await output_of(*node("placeos", tmp_path), until='"value":"false"', environment=modules)
-    assert '"type":"notify"' in printed
-    assert '"id":2,"type":"success"' in printed.replace(" ", "")
-
-    printed = await output_of("sh", "-c", f"exec {EXAMPLES['parakey']}", until='"unlock"')
-    assert "createdAt" in printed
+    await output_of(*node("socket.io-client", tmp_path), shows=["opened"], environment=modules)
+    await output_of(
+        *node("ws", tmp_path), shows=["'device.input.relay.on'", "cloudNode"], environment=modules | {"TOKEN": token}
+    )
+    await output_of(*node("signalr", tmp_path), shows=["lock_opened"], environment=modules)
+    await output_of(
+        *node("placeos", tmp_path),
+        shows=['"type":"notify"', '"value":"false"', '{"id":2,"type":"success"'],
+        environment=modules,
+    )
+    await output_of("sh", "-c", f"exec {EXAMPLES['parakey']}", shows=['"unlock"', "createdAt"])
 
     command = EXAMPLES["webhook"].replace(".venv/bin/doorstream", str(COMMAND))
     assert "webhook id" in await output_of("sh", "-c", f"cd {demo.parent} && exec {command}")
@@ -93,7 +97,7 @@ async def test_examples_of_the_readme(demo: Path, tmp_path: Path) -> None:
     for duplicates in (0, 1):
         answer = await output_of("sh", "-c", f"exec {EXAMPLES['curl ingest']}")
         assert f'"duplicates":{duplicates}' in answer
-    assert "event: device." in await output_of("sh", "-c", f"exec {EXAMPLES['curl stream']}", until="event: device.")
+    await output_of("sh", "-c", f"exec {EXAMPLES['curl stream']}", shows=["event: device."])
 
 
 def test_every_example_is_tried() -> None:
