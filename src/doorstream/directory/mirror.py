@@ -84,14 +84,14 @@ class Mirror:
         """The newest record of a key; revision 0 where there never was one."""
         return self.entries.get(key, _NEVER)
 
-    def apply(self, key: str, data: bytes, revision: int) -> None:
-        """Take over a record; ``data`` is empty for a delete marker."""
+    def apply(self, key: str, data: bytes | None, revision: int) -> None:
+        """Take over a record; ``data`` is None where it was deleted."""
         kind = key.partition(".")[0]
         if kind not in KINDS:
             return  # of a newer doorstream
         self._revisions[key if kind == "site" else key.rpartition(".")[0]] = revision
         try:
-            entry = decode(kind, data, revision) if data else Entry(None, revision)
+            entry = decode(kind, data, revision) if data is not None else Entry(None, revision)
         except msgspec.DecodeError:
             _logger.exception("a directory record cannot be read", key=key)
             return

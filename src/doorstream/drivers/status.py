@@ -19,14 +19,10 @@ import structlog
 
 from doorstream.directory.keys import escape, unescape
 from doorstream.drivers.views import ModuleState
-from doorstream.log import MAX_BATCH, ApiError, Connection, LogError, Message, Record, Stream
+from doorstream.log import MAX_BATCH, ApiError, Bucket, Connection, LogError
 
 _logger = structlog.get_logger(__name__)
 
-BUCKET = "doorstream_status"
-_PREFIX = f"$KV.{BUCKET}."
-_OPERATION = "KV-Operation"
-_DELETED = {_OPERATION: "DEL"}
 _LINGER = 0.01  # what changes within this time is one batch
 _LOG_HAS = frozenset({"last_event", "recent_events"})  # of doors: large, and theirs to find out at each start
 _LONG_LINGER = 0.25  # the same for these: of the events of a passage many then cost one write
@@ -48,8 +44,8 @@ class StatusStore:
 
     def __init__(self, connection: Connection, *, is_writer: bool) -> None:
         """``is_writer``: the modules run in this process."""
-        self._stream = Stream(connection, f"KV_{BUCKET}")
-        self._tail = self._stream.tail(self._receive, latest_only=True)
+        self._bucket = Bucket(connection, "doorstream_status")
+        self._tail = self._bucket.tail(self._receive)
         self._is_writer = is_writer
         self._is_read = False
         self._values: dict[str, dict[str, bytes]] = {}
@@ -66,17 +62,7 @@ class StatusStore:
 
     async def open(self) -> None:
         """Create the bucket if need be and read it; raises ApiError or LogUnavailable."""
-        config = {
-            "subjects": [f"{_PREFIX}>"],
-            "storage": "file",
-            "max_msgs_per_subject": 1,
-            "discard": "new",
-            "allow_rollup_hdrs": True,
-            "deny_delete": True,
-            "allow_direct": True,
-            "allow_atomic": True,
-        }
-        await self._stream.open(config, {})
+        await self._bucket.open()
         await self._tail.start(0)
         await self._tail.caught_up()
         self._is_read = True
@@ -96,7 +82,7 @@ class StatusStore:
                         await self._flush()
         else:
             await self._tail.stop()
-        await self._stream.close()
+        await self._bucket.stream.close()
 
     def value(self, module_id: str, variable: str) -> bytes | None:
         """The JSON of a variable, or None where there is none."""
@@ -174,13 +160,11 @@ class StatusStore:
                 _logger.exception("a listener of module states failed", module=module_id)
         return True
 
-    def _receive(self, record: Record) -> None:
+    def _receive(self, key: str, data: bytes | None, _revision: int) -> None:
         if self._is_writer and self._is_read:
             return
-        kind, _, key = record.subject.removeprefix(_PREFIX).partition(".")
-        deleted = record.headers is not None and _OPERATION in record.headers
-        data = None if deleted else record.data
-        module, _, variable = key.partition(".")
+        kind, _, name = key.partition(".")
+        module, _, variable = name.partition(".")
         if kind == "status":
             self._apply(unescape(module), unescape(variable), data)
         elif kind == "state":
@@ -231,7 +215,8 @@ class StatusStore:
         if not self._dirty:
             self._wake.clear()
         try:
-            await self._stream.commit.append_batch([_message(key, value) for key, value in batch.items()])
+            messages = [self._bucket.message(key, value) for key, value in batch.items()]
+            await self._bucket.stream.commit.append_batch(messages)
         except ApiError as error:
             _logger.error("the status of modules cannot be written", reason=str(error))  # noqa: TRY400 - told
         except BaseException:
@@ -243,7 +228,3 @@ class StatusStore:
 
 
 _UNKNOWN = ModuleState()
-
-
-def _message(key: str, value: bytes | None) -> Message:
-    return Message(_PREFIX + key, value or b"", _DELETED if value is None else {})

@@ -17,6 +17,7 @@ import structlog
 from doorstream.events import Event, Position
 from doorstream.live.entry import Entry, Interest
 from doorstream.live.ring import Ring
+from doorstream.log import Waiters
 
 _logger = structlog.get_logger(__name__)
 
@@ -116,7 +117,7 @@ class Hub:
         self._dirty: list[Group] = []
         self._encoded: list[Entry] = []
         self._is_scheduled = False
-        self._reached: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiting = Waiters()
 
     @property
     def position(self) -> Position:
@@ -135,8 +136,8 @@ class Hub:
             self._pend(site, entry)
         if self._everywhere.groups:
             self._pend(self._everywhere, entry)
-        if self._reached:
-            self._release_waiting()
+        if self._waiting:
+            self._waiting.release(self.sequence)
 
     def join(self, interest: Interest, member: Hashable, write: Write) -> Group:
         """Have ``write`` called with everything of interest from now on."""
@@ -166,14 +167,7 @@ class Hub:
         """Wait until the groups stand at that sequence or after it."""
         if self.sequence >= sequence:
             return
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        item = (sequence, waiting)
-        self._reached.append(item)
-        try:
-            await waiting
-        finally:
-            if item in self._reached:  # given up
-                self._reached.remove(item)
+        await self._waiting.wait(sequence)
 
     def _site(self, site_id: str | None) -> _Site:
         if site_id is None:
@@ -215,15 +209,6 @@ class Hub:
         encoded, self._encoded = self._encoded, []
         for entry in encoded:
             entry.memo.clear()
-
-    def _release_waiting(self) -> None:
-        still = []
-        for sequence, waiting in self._reached:
-            if sequence > self.sequence:
-                still.append((sequence, waiting))
-            elif not waiting.done():
-                waiting.set_result(None)
-        self._reached = still
 
 
 class Joined(NamedTuple):

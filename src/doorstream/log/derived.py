@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import structlog
 
 from doorstream.log.errors import LogUnavailable
+from doorstream.log.waiters import Waiters
 
 _logger = structlog.get_logger(__name__)
 
@@ -73,7 +74,7 @@ class DerivedFile:
         self._generation = 0
         self._identity = (0, 0)
         self._epoch = ""
-        self._waiting: dict[asyncio.Future[None], int] = {}
+        self._waiting = Waiters()
         self.hurry = asyncio.Event()
         """Set when what comes next is not to wait for more."""
         columns = ", ".join(("epoch", *layout.progress))
@@ -140,13 +141,8 @@ class DerivedFile:
         """Wait until ``applied`` is at least that sequence."""
         if self.applied >= sequence:
             return
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[waiting] = sequence
         self.hurry.set()
-        try:
-            await waiting
-        finally:
-            del self._waiting[waiting]
+        await self._waiting.wait(sequence)
 
     # Filling.
 
@@ -157,9 +153,7 @@ class DerivedFile:
         )
         self.progress = progress
         self.hurry.clear()
-        for waiting, sequence in self._waiting.items():
-            if sequence <= self.applied and not waiting.done():
-                waiting.set_result(None)
+        self._waiting.release(self.applied)
         return changed
 
     async def tidy(self, change: Callable[..., int | None], *arguments: Any) -> None:

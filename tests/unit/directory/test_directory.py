@@ -30,7 +30,7 @@ from doorstream.events.entities import (
     User,
 )
 from doorstream.log import Connection as LogConnection
-from doorstream.log import LogUnavailable, Record
+from doorstream.log import LogUnavailable
 from doorstream.testing import until
 
 SITE = "0738b8df-329a-4d50-88e7-7a48928c4d6f"
@@ -366,7 +366,7 @@ async def test_a_stop_that_comes_together_with_an_answer(directory):
     following = store._applied + 1
     waiting = asyncio.create_task(store._wait_for(following))
     await asyncio.sleep(0)
-    store._receive(Record("$KV.doorstream.unknown.a", b"", None, following, 0))
+    store._receive("unknown.a", b"{}", following)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
