@@ -13,7 +13,7 @@ from pdk_programs import ALLOWED, OPENED
 
 from doorstream.testing.server import Demo
 
-PATIENCE = 15.0
+PATIENCE = 30.0
 
 
 class Program:
@@ -22,7 +22,10 @@ class Program:
     def __init__(self, demo: Demo, topics: list[str], *, renews: bool = True) -> None:
         self.session = aiohttp.ClientSession()  # the library forgets to close its own after a lost connection
         self.client = socketio.AsyncClient(
-            reconnection_delay=0.1, reconnection_delay_max=0.3, http_session=self.session
+            reconnection_delay=0.1,
+            reconnection_delay_max=0.3,
+            http_session=self.session,
+            request_timeout=PATIENCE,
         )
         self.ids: list[str] = []
         self.told: list[str] = []
@@ -77,7 +80,8 @@ class Program:
 async def program(demo: Demo, token: str, transports: list[str], *topics: str, **more: Any) -> AsyncIterator[Program]:
     """A connected program that has subscribed."""
     program = Program(demo, list(topics), **more)
-    await program.client.connect(f"{demo.url}?systemId={demo.site_id}&token={token}", transports=transports)
+    address = f"{demo.url}?systemId={demo.site_id}&token={token}"
+    await program.client.connect(address, transports=transports, wait_timeout=PATIENCE)
     await program.until(lambda: "connect" in program.told)
     await program.client.call("subscribeIsolated", {"topics": []})
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -23,6 +24,16 @@ def interpreter() -> Path:
     """The interpreter of that environment, which is made once and kept in the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "doorstream-tests" / ("-".join(PINS).replace("==", "-") + f"-{sys.version_info.minor}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Several files of tests run at once, and each may be the first.
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install(folder)
+    return folder / "bin/python"
+
+
+def _install(folder: Path) -> None:
+    """Make the environment unless it is there."""
     ready = folder / ".installed"
     if not ready.exists():
         venv.create(folder, with_pip=True, clear=True)
@@ -41,7 +52,6 @@ def interpreter() -> Path:
                 pytest.fail(done.stderr)
             pytest.skip("the Python clients of SignalR cannot be installed")
         ready.touch()
-    return folder / "bin/python"
 
 
 @contextlib.asynccontextmanager

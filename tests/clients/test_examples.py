@@ -35,7 +35,7 @@ def run() -> Iterator[Run]:
         )  # not one that an outgoing connection may take, such as the ones below, which may meet themselves
         command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), "--port", str(port), *options]
         processes.append(subprocess.Popen(command))
-        for _ in range(500):
+        for _ in range(2000):
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
             except OSError:
@@ -48,7 +48,7 @@ def run() -> Iterator[Run]:
     yield start
     for process in processes:
         process.terminate()
-    codes = [process.wait(timeout=15) for process in processes]
+    codes = [process.wait(timeout=30) for process in processes]
     # uvicorn ends cleanly and then raises the signal again
     assert all(code in {0, -15} for code in codes)
 
@@ -68,7 +68,7 @@ async def node(script: str, address: str) -> list[str]:
         stderr=subprocess.PIPE,
     )
     try:
-        out, error = await asyncio.wait_for(process.communicate(), 30)
+        out, error = await asyncio.wait_for(process.communicate(), 60)
     except TimeoutError:
         process.kill()
         raise
@@ -147,10 +147,10 @@ async def test_the_engineio_echo_with_python_engineio(run: Run, transports: list
     assert client.transport() == transports[-1]
     for message in ("hello", b"\x00\xff", "é€😀"):
         await client.send(message)
-        assert await asyncio.wait_for(received.get(), 10) == message
+        assert await asyncio.wait_for(received.get(), 30) == message
     await asyncio.sleep(0.5)  # two heartbeats
     await client.send("still here")
-    assert await asyncio.wait_for(received.get(), 10) == "still here"
+    assert await asyncio.wait_for(received.get(), 30) == "still here"
     await client.disconnect()
 
 
@@ -183,13 +183,15 @@ async def test_the_socketio_echo_with_python_socketio(run: Run, transports: list
                 lambda *arguments, place=(namespace, name): received.put_nowait((*place, *arguments)),
                 namespace=namespace,
             )
-    await client.connect(f"http://{address}", auth={"token": "t"}, namespaces=["/", "/custom"], transports=transports)
+    await client.connect(
+        f"http://{address}", auth={"token": "t"}, namespaces=["/", "/custom"], transports=transports, wait_timeout=30
+    )
     assert client.transport() == transports[-1]
-    got = [await asyncio.wait_for(received.get(), 10) for _ in range(2)]
+    got = [await asyncio.wait_for(received.get(), 30) for _ in range(2)]
     assert sorted(got, key=str) == [("/", "auth", {"token": "t"}), ("/custom", "auth", {"token": "t"})]
     for namespace in ("/", "/custom"):
         await client.emit("message", (1, "é€😀", {"data": b"\x00\xff"}), namespace=namespace)
-        back = await asyncio.wait_for(received.get(), 10)
+        back = await asyncio.wait_for(received.get(), 30)
         assert back == (namespace, "message-back", 1, "é€😀", {"data": b"\x00\xff"})
         assert await client.call("message-with-ack", ("a", b"\x01"), namespace=namespace) == ("a", b"\x01")
     await client.disconnect()
@@ -259,7 +261,7 @@ async def test_the_socketio_echo_closes_a_client_that_never_joins(run: Run) -> N
     url = f"ws://{address}/socket.io/?EIO=4&transport=websocket"
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as ws:
         assert (await ws.receive_str()).startswith("0{")
-        assert (await asyncio.wait_for(ws.receive(), 10)).type is aiohttp.WSMsgType.CLOSE
+        assert (await asyncio.wait_for(ws.receive(), 30)).type is aiohttp.WSMsgType.CLOSE
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import pytest
 import pytest_asyncio
+from patient import put_at_last
 
 from doorstream.testing.server import Demo, running_demo
 
@@ -628,7 +629,7 @@ async def test_a_poll_sees_what_any_worker_acknowledged() -> None:
             if number == 30:
                 demo.kill_worker()
             async with parakey(demo) as client:
-                await client.put(unlock(f"w{number}"))
+                await put_at_last(demo, unlock(f"w{number}"))
                 answer = await retried(client, "limit=1", tag)
                 assert answer.status == 200, number
                 assert answer.ids == [f"w{number}"]

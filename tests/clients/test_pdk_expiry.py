@@ -14,7 +14,7 @@ from doorstream.testing.server import Demo, running_demo
 
 pytestmark = pytest.mark.node
 
-TTL = 2.5
+TTL = 5.0
 """Long enough for what is done with a fresh token, also while seven programs fetch theirs."""
 
 

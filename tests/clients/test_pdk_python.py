@@ -10,10 +10,12 @@ import pytest
 import pytest_asyncio
 import socketio
 from pdk_programs import ALLOWED, OPENED, assert_calm, put, seconds_left
-from python_program import Program, program
+from python_program import PATIENCE, Program, program
 
 from doorstream.testing.server import Demo, running_demo
 
+TTL = 5.0
+"""Seconds: long enough for what is done with a fresh token."""
 TRANSPORTS = [["polling", "websocket"], ["websocket"], ["polling"]]
 every_transport = pytest.mark.parametrize("transports", TRANSPORTS, ids=["default", "websocket", "polling"])
 
@@ -21,7 +23,7 @@ every_transport = pytest.mark.parametrize("transports", TRANSPORTS, ids=["defaul
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def demo() -> AsyncIterator[Demo]:
     """One server for all tests of this file."""
-    async with running_demo(system_token_ttl=2) as demo:
+    async with running_demo(system_token_ttl=TTL) as demo:
         yield demo
         assert_calm(demo)
 
@@ -58,7 +60,7 @@ async def test_pdk_10_13_expired_at_the_door_and_again_later(demo: Demo) -> None
         ids = await put(demo, "expired-1", "expired-2")
         for running in programs:
             await running.until(lambda running=running: len(running.ids) >= 2)
-        await asyncio.sleep(2.1)
+        await asyncio.sleep(TTL + 0.1)
         ids += await put(demo, "expired-3", "expired-4")
         for running in programs:
             await running.until(lambda running=running: len(running.ids) >= 4)
@@ -73,7 +75,7 @@ async def test_it_comes_back_by_itself(demo: Demo) -> None:
         await put(demo, "back-1")
         await running.until(lambda: running.ids)
         await running.client.eio.ws.close()
-        await running.until(lambda: running.told.count("connect") == 2)
+        await running.until(lambda: running.told.count("connect") >= 2)
         await running.client.call("subscribeIsolated", {"topics": []})
         await put(demo, "back-2")
         await running.until(lambda: "back-2" in running.ids)
@@ -84,7 +86,7 @@ async def test_refused(demo: Demo) -> None:
     """The program learns why."""
     running = Program(demo, [])
     with pytest.raises(socketio.exceptions.ConnectionError):
-        await running.client.connect(f"{demo.url}?token=forged", transports=["websocket"], wait_timeout=5)
+        await running.client.connect(f"{demo.url}?token=forged", transports=["websocket"], wait_timeout=PATIENCE)
     await running.until(lambda: running.told)
     assert running.told == ["refused: {'message': 'invalid token'}"]
     await running.end()

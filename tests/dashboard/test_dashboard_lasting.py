@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from patient import put_at_last
 from person import Person, person_at
 
 from doorstream.testing.server import Demo, running_demo
@@ -71,6 +72,14 @@ async def events(demo: Demo) -> list[dict[str, Any]]:
     return kept
 
 
+async def cut(demo: Demo) -> None:
+    """End the page's stream, which may not have begun yet when the page is there."""
+    async with asyncio.timeout(30):
+        while not (items := (await demo.api.call("GET", "/api/connections"))["items"]):  # noqa: ASYNC110 - over HTTP
+            await asyncio.sleep(0.02)
+    await demo.api.call("DELETE", f"/api/connections/{items[0]['id']}")
+
+
 async def put(demo: Demo, *names: str) -> None:
     await demo.api.ingest(demo.site_id, *passing(*names))
 
@@ -91,7 +100,7 @@ async def test_a_restart_under_an_open_page_leaves_no_gap() -> None:
         await person.sees("The server is back after")
         await person.sees("nothing is missing")
         demo.kill_worker()
-        await put(demo, "p6")
+        await put_at_last(demo, *passing("p6"))
         await person.sees("p6 was let in")
         assert await people(person) == ["p1", "p2", "p3", "p4", "p5", "p6"]
         await person.opens("doors")
@@ -102,8 +111,7 @@ async def test_a_gap_is_said_plainly(demo: Demo) -> None:
     """Where not everything of the time between is kept any more, the page does not say that nothing is missing."""
     async with person_at(demo) as person:
         await person.does("ask", code=_GAP)
-        newest = (await demo.api.call("GET", "/api/connections"))["items"][0]
-        await demo.api.call("DELETE", f"/api/connections/{newest['id']}")
+        await cut(demo)
         await person.sees("there is a gap in what this page shows")
         await put(demo, "after the gap")
         await person.sees("after the gap was let in")
@@ -116,8 +124,7 @@ async def test_what_happened_while_the_line_was_cut_is_marked(demo: Demo) -> Non
         await put(demo, "q0")
         await person.sees("q0 was let in")
         for number in range(1, 6):
-            newest = (await demo.api.call("GET", "/api/connections"))["items"][0]
-            await demo.api.call("DELETE", f"/api/connections/{newest['id']}")
+            await cut(demo)
             await put(demo, f"q{number}")
             await person.sees(f"q{number} was let in")
         assert await people(person, "q") == [f"q{number}" for number in range(6)]

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from person import Person, happened, person_at
 
+from doorstream.testing import until
 from doorstream.testing.receiver import Answer, Receiver
 from doorstream.testing.server import ApiRefused, Demo
 
@@ -159,7 +160,7 @@ async def test_history_by_door_person_and_time(demo: Demo, person: Person) -> No
 
 async def test_a_webhook_that_fails_is_tried_again_and_replayed(demo: Demo, person: Person) -> None:
     async with Receiver() as receiver:
-        receiver.plan(Answer(500), Answer())
+        receiver.plan(Answer(503, {"Retry-After": "9"}), Answer())  # the page looks every 3 s
         await person.opens("webhooks")
         await person.clicks("New webhook")
         await person.does("fill", label="Address", value=receiver.url)
@@ -171,7 +172,7 @@ async def test_a_webhook_that_fails_is_tried_again_and_replayed(demo: Demo, pers
         await person.clicks("Board", role="link")
         await demo.api.ingest(demo.site_id, happened("device.request.allowed", "Hedy Hook"))
         await person.sees("waiting to be tried again")
-        await person.sees("answered 500")
+        await person.sees("answered 503")
         await person.sees("delivered", exact=True)
         await person.sees("2 attempts")
         await person.does("click", css=".event.delivery > button")
@@ -180,6 +181,7 @@ async def test_a_webhook_that_fails_is_tried_again_and_replayed(demo: Demo, pers
         await person.does("click", within={"css": "dialog"}, role="button", name="Deliver again")
         await person.sees("1 delivery will be sent again.")
         await person.sees("replay", exact=True)
+        await until(lambda: len(receiver.requests) == 3, 30)
         await person.clicks("Send a test")
         await person.sees("The receiver took the test event")
         bodies = [json.loads(request.body) for request in receiver.requests]
@@ -216,8 +218,9 @@ async def test_deliveries_that_were_given_up_go_to_another_webhook(demo: Demo, p
         await person.sees("delivered", exact=True)
         await person.sees("replay", exact=True)
         await person.does("lose", text="waiting to be tried again")
-        topics = {json.loads(each.body)["topic"] for each in receiver.requests if each.path == "/new"}
-        assert topics == {"x.lift.stuck", "x.lift.freed"}
+        await until(lambda: len([each for each in receiver.requests if each.path == "/new"]) == 2, 30)
+        new_ones = [each for each in receiver.requests if each.path == "/new"]
+        assert {json.loads(each.body)["topic"] for each in new_ones} == {"x.lift.stuck", "x.lift.freed"}
         for each in (made, other):
             await demo.api.call("DELETE", f"{path}/{each['id']}")
 

@@ -340,17 +340,22 @@ class Serve:
                 stderr=errors,
             )
 
-    async def start(self, patience: float = 30.0) -> None:
-        """Start it, or start it again, and wait until it says that it listens."""
+    async def start(self, patience: float = 60.0) -> None:
+        """Start it, or start it again, and wait until it says that it listens.
+
+        Whoever joins others, who have an administrator, is given the ``key`` before.
+        """
         self.launch()
         assert self.process is not None
         process = self.process
-        await until(lambda: "listens on" in self.output or process.poll() is not None, patience, lambda: self.errors)
+        # Where a key is not known yet it is printed, right after the address: a moment later.
+        wanted = "listens on" if self.key else r"listens on .*\n(.*\n)*.* ds_\S+\n"
+        await until(lambda: re.search(wanted, self.output) or process.poll() is not None, patience, lambda: self.errors)
         assert process.poll() is None, self.errors
         printed = re.search(r"ds_\S+", self.output)
         self.key = printed[0] if printed else self.key
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM, patience: float = 15.0) -> int:
+    async def stop(self, number: signal.Signals = signal.SIGTERM, patience: float = 30.0) -> int:
         """End it; returns its exit status. Does nothing if it does not run."""
         process, self.process = self.process, None
         if process is None:

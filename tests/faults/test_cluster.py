@@ -49,8 +49,8 @@ async def test_two_nodes_are_one_server_and_a_dead_nats_loses_nothing(cluster: C
     two = Serve(tmp_path / "two", "--nats-url", cluster.url, "--no-background")
     try:
         await one.start()
-        await two.start()
         two.key = one.key  # one directory: the second node makes no administrator
+        await two.start()
         ready = await one.api.call("GET", "/readyz")
         assert ready["durability"] == "replicated"
         site = await patient_site(one.api)

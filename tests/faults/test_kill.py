@@ -8,7 +8,6 @@ import itertools
 import os
 import random
 import shutil
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -34,12 +33,12 @@ from faults_support import (
 )
 
 from clients.node_client import FOLDER, SOCKET_IO_4, node_client
+from doorstream.log.embedded import lock_data_directory
 from doorstream.testing.server import Demo, running_demo
 
 KILLS = {"worker": 9, "nats-server": 7, "parent": 5}
 LONGEST_PAUSE = 1.0
-CHILDREN_ARE_GONE_WITHIN = 3.0
-STARTED_WITHIN = 8.0  # less than the patience with a data directory that is in use; it takes 1 s on an idle machine
+CHILDREN_ARE_GONE_WITHIN = 9.0  # less than the patience of a start with a data directory that is in use
 
 AUDIT = "raw Socket.IO with liveEvent"
 
@@ -82,7 +81,7 @@ async def followers(demo: Demo, token: str) -> AsyncIterator[dict[str, Ids]]:
                 break
         yield received
         audit: list[tuple[str, Any]] = readers[AUDIT].events
-        await until(lambda: audit[-1][0] == "liveEvent", 10, lambda: str(audit[-3:]))  # that of the last event
+        await until(lambda: audit[-1][0] == "liveEvent", 20, lambda: str(audit[-3:]))  # that of the last event
         for reader in readers.values():
             if isinstance(reader, SseReader):
                 assert not reader.gaps
@@ -112,6 +111,7 @@ def _ids_of(reader: SseReader | SocketIOReader | object) -> Ids:
     return lambda: reader.ids  # type: ignore[attr-defined]
 
 
+@pytest.mark.timeout(300)
 async def test_nothing_acknowledged_is_lost_by_21_kills() -> None:
     """Worker, nats-server and parent are killed while events go in and clients of every kind follow."""
     seed = os.environ.get("DOORSTREAM_FAULTS_SEED") or os.urandom(4).hex()
@@ -137,11 +137,11 @@ async def kill_in_turn(demo: Demo, order: list[str], rng: random.Random, seed: s
             await kill(demo, what)
         for feeder in feeders:
             feeder.stopping = True
-        await asyncio.wait_for(asyncio.gather(*feeding), 30)
+        await asyncio.wait_for(asyncio.gather(*feeding), 60)
         log = {each: kept for each, kept in (await history(demo.api, site)).items() if each.startswith("fed-")}
         await patiently(lambda: demo.api.ingest(site, event("end", DENIED)))
         with contextlib.suppress(AssertionError):  # who did not get it is told below
-            await until(lambda: all("end" in ids() for ids in received.values()), 20)
+            await until(lambda: all("end" in ids() for ids in received.values()), 60)
     assert check_acknowledged(feeders, log) > 500
     for name, ids in received.items():
         topics = {"SSE": None, "SSE, denied only": (DENIED,)}.get(name, PDK_TOPICS)
@@ -152,6 +152,7 @@ async def kill_in_turn(demo: Demo, order: list[str], rng: random.Random, seed: s
     assert token not in demo.errors
 
 
+@pytest.mark.timeout(300)
 async def test_children_end_with_a_killed_parent(tmp_path: Path) -> None:
     """No worker and no nats-server stays behind, and the next start on the same data need not wait.
 
@@ -168,18 +169,17 @@ async def test_children_end_with_a_killed_parent(tmp_path: Path) -> None:
                 server.launch()
                 await asyncio.sleep(seconds)
                 await kill_parent(server)
-            began = time.monotonic()
             await server.start()
-            assert time.monotonic() - began < STARTED_WITHIN, "it waited for somebody"
         feeder.stopping = True
         await asyncio.wait_for(feeding, 20)
         check_acknowledged([feeder], await history(server.api, site))
 
 
 async def kill_parent(server: Serve) -> None:
-    """SIGKILL; its children are to follow it at once."""
+    """SIGKILL; its children are to follow it at once, and nobody keeps the data directory, known or unknown here."""
     assert server.process is not None
     children = children_of(server.pid)
     server.process.kill()
     server.process.wait()
     await until(lambda: not any(map(is_running, children)), CHILDREN_ARE_GONE_WITHIN)
+    os.close(await lock_data_directory(server.data, CHILDREN_ARE_GONE_WITHIN))

@@ -9,6 +9,7 @@ import random
 from collections import Counter, defaultdict
 from typing import Any
 
+import pytest
 from faults_support import patiently
 
 from doorstream.testing.receiver import Answer, Received, Receiver, Reset
@@ -25,6 +26,7 @@ PATIENCE = 90.0
 RETRY = [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]  # more attempts than outages of the receivers can spoil
 
 
+@pytest.mark.timeout(400)
 async def test_every_webhook_gets_every_event_through_thirteen_kills() -> None:
     """2,000 events to 20 webhooks, three of which fail. Worker, nats-server, parent and the receivers are killed."""
     seed = os.environ.get("DOORSTREAM_FAULTS_SEED") or os.urandom(4).hex()

@@ -192,7 +192,7 @@ class SubscriptionMachine(RuleBasedStateMachine):
             self.subscription.follow(INTERESTS[0]._replace(framing=self.recorder.framing))
             self.recorder.open_gate()
             self.weather.away = False
-            await until(lambda: self.recorder.gone, 5)
+            await until(lambda: self.recorder.gone, 30)
             assert self.subscription.state is State.CLOSED
             self._subscribe()
 
@@ -295,7 +295,7 @@ class SubscriptionMachine(RuleBasedStateMachine):
         self.recorder.open_gate()
         self.site.publish()
         if self.wanted is not None:
-            await until(lambda: self.subscription.state in (State.LIVE, State.CLOSED), 5)
+            await until(lambda: self.subscription.state in (State.LIVE, State.CLOSED), 30)
             await asyncio.sleep(0)
         self.nothing_is_wrong_so_far()
         if self.wanted is not None and self.subscription.state is State.LIVE:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from doorstream.log.waiters import Waiters
 _logger = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
+
+
+_UNKNOWN = (-1, -1)
 
 
 class FileGone(sqlite3.DatabaseError):
@@ -196,7 +200,8 @@ class DerivedFile:
 
     def _open(self) -> tuple[int, ...]:
         try:
-            return self._prepare()
+            with self._alone():
+                return self._prepare()
         except sqlite3.Error as error:
             if not self.is_damage(error):
                 raise
@@ -205,26 +210,42 @@ class DerivedFile:
     def _begin_again(self) -> tuple[int, ...]:
         """Delete the file, unless it is another one by now, and make it ready."""
         _logger.warning("the %s is damaged or gone and will be built again", self._layout.name)
-        if self._identify() == self._identity:
-            for suffix in ("", "-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        return self._prepare()
+        with self._alone():
+            if self._identify() == self._identity:
+                for suffix in ("", "-wal", "-shm"):
+                    self._beside(suffix).unlink(missing_ok=True)
+            return self._prepare()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no other process deletes the file or makes it, which is done in several steps."""
+        with self._beside("-lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _beside(self, suffix: str) -> Path:
+        return self._path.with_name(self._path.name + suffix)
 
     def _prepare(self) -> tuple[int, ...]:
         """Connect to the file that has our name now, and return what it says of its progress."""
-        self._identity = self._identify()  # even if it proves to be no database
-        connection = self._connect()
-        connection.executescript(self._layout.schema)
+        found, self._identity = self._identify(), _UNKNOWN
+        try:
+            connection = self._connect()
+            connection.executescript(self._layout.schema)
+        except sqlite3.Error as error:
+            if self.is_damage(error):  # else it may be good, and another's: it is not to be deleted
+                self._identity = found
+            raise
         self._identity = self._identify()  # it may just have been made
-        found: tuple[Any, ...] | None = connection.execute(self._get).fetchone()
-        if found is None or found[0] != self._epoch:
+        row: tuple[Any, ...] | None = connection.execute(self._get).fetchone()
+        if row is None or row[0] != self._epoch:
             for table in self._layout.tables:
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
-            found = (self._epoch, *self._none)
-            connection.execute(self._set, found)
+            row = (self._epoch, *self._none)
+            connection.execute(self._set, row)
         self._generation += 1  # from here on the readers open this file
         self._own.generation = self._generation
-        return found[1:]
+        return row[1:]
 
     def _connection(self) -> sqlite3.Connection:
         """This thread's own connection."""

@@ -20,6 +20,7 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from doorstream import __version__
+from doorstream.drivers import ModuleView
 from doorstream.live.presence import Describable
 from doorstream.live.subscription import State
 from doorstream.log import Extent, LogUnavailable
@@ -68,7 +69,12 @@ METRICS: Final = (
     Definition("doorstream_deliveries", "counter", "Messages that were written to connections.", ("dialect",)),
     Definition("doorstream_published_events", "counter", "Events that were handed out live."),
     Definition("doorstream_resumes", "counter", "Subscriptions that went on from an older position.", ("result",)),
-    Definition("doorstream_modules", "gauge", "Modules of all sites.", ("driver", "state")),
+    Definition(
+        "doorstream_modules",
+        "gauge",
+        "Modules of all sites: running, starting, failed, or stopped on purpose.",
+        ("driver", "state"),
+    ),
     Definition("doorstream_sockets", "counter", "What happened to WebSockets and polling sessions.", ("what",)),
     Definition(
         "doorstream_webhook_attempts",
@@ -242,15 +248,22 @@ async def _take_connections(sample: _Sample, services: Services) -> None:
 
 
 async def _take_modules(sample: _Sample, services: Services) -> None:
-    """How modules are doing: ``running``, ``stopped`` on purpose, or ``failed``."""
+    """How modules are doing: ``running``, ``stopped`` on purpose, ``failed``, or ``starting``."""
     states: Counter[tuple[str, str]] = Counter()
     for site in tuple(services.directory.sites):
         for module in services.drivers.modules(site.id):
-            state = "running" if module.running else "failed" if module.wanted else "stopped"
-            states[module.driver, state] += 1
+            states[module.driver, _state_of(module)] += 1
         await asyncio.sleep(0)
     for (driver, state), count in sorted(states.items()):
         sample.set("doorstream_modules", count, driver, state)
+
+
+def _state_of(module: ModuleView) -> str:
+    if module.running:
+        return "running"
+    if not module.wanted:
+        return "stopped"
+    return "starting" if module.error is None else "failed"
 
 
 async def _take_webhooks(sample: _Sample, services: Services, engine: Engine) -> None:

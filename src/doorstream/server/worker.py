@@ -25,7 +25,7 @@ from doorstream.server.control import Control, Failed, LogStuck, Orders, RenewCe
 
 _logger = structlog.get_logger(__name__)
 
-_PATIENCE = 3.0  # then it answers "recovering" instead of keeping clients waiting
+_PATIENCE = 5.0  # then it answers "recovering" instead of keeping clients waiting
 _GRACE = 2.5  # for requests under way when the server stops; nothing of ours takes that long unless NATS is away
 _LAST_GRACE = 5
 _CERTIFICATE_EVERY = 30.0

@@ -223,7 +223,7 @@ async def test_a_close_frame_is_a_failed_run_that_names_the_code(load: Path, tmp
 
 async def test_every_event_of_every_batch_has_a_number_of_its_own(load: Path, tmp_path: Path) -> None:
     """Otherwise a server that absorbs duplicate ids would be measured without its work."""
-    options = ["--mode", "durable", "--senders", "2", "--batch", "5", "--warmup", "0", "--seconds", "0.3"]
+    options = ["--mode", "durable", "--senders", "2", "--batch", "5", "--warmup", "0", "--seconds", "1.5"]
     async with FakeServer(nothing).running() as server:
         result = await run(load, server, tmp_path, *options)
     ids = [event["id"] for post in server.posts for event in json.loads(post)]

@@ -136,8 +136,8 @@ async def test_socket_io(proxied: Proxied, transports: list[str]) -> None:
     address = f"{proxied.demo.url}?systemId={proxied.demo.site_id}&token={await proxied.demo.system_token()}"
     wanted = f"through-{'-'.join(transports)}"
     try:
-        await client.connect(address, transports=transports)
-        await client.emit("subscribeIsolated", {"topics": [TOPIC]})
+        await client.connect(address, transports=transports, wait_timeout=20)
+        assert (await client.call("subscribeIsolated", {"topics": [TOPIC]}))["ok"]  # from here on, so before the event
         await proxied.put(wanted)
         async with asyncio.timeout(10):
             while await received.get() != wanted:

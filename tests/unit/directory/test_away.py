@@ -31,7 +31,7 @@ async def test_nats_goes_and_comes_back(tmp_path: Path):
     seen = asyncio.Event()
     other.on_change(lambda _, __, new: seen.set() if new.name == "Depot" else None)
     await server.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
                 await directory.create(Site(id=directory.new_id(), name="Depot", created=""), SYSTEM)

@@ -19,10 +19,10 @@ from doorstream.testing import SITE, until
 from doorstream.testing.modules import USER, running_drivers
 
 QUICK = Limits(
-    execute=2.0,
-    blocking=0.25,
+    execute=10.0,
+    blocking=0.5,
     most_blocked=2,
-    process_blocking=1.0,
+    process_blocking=4.0,
     first_pause=0.02,
     longest_pause=0.1,
     most_failures=3,
@@ -73,7 +73,7 @@ class Blocks(Driver):
 
     async def block(self) -> None:
         """Block."""
-        time.sleep(0.35)  # noqa: ASYNC251 - that is what is tested
+        time.sleep(0.7)  # noqa: ASYNC251 - that is what is tested
 
 
 class Crashes(Driver):
@@ -151,7 +151,7 @@ async def test_200_modules_of_which_20_misbehave(connection):
             blocked = all("isolation" in (house.drivers.module(each).error or "") for each in ids["blocks"])
             return blocked and all("given up" in (house.drivers.module(each).error or "") for each in ids["crashes"])
 
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 100
         while rounds < 3 or not is_over():
             answers = await asyncio.gather(*(house.call(each, "add", rounds, 1) for each in good))
             assert answers == [rounds + 1] * 180
@@ -211,10 +211,10 @@ async def test_a_command_that_does_not_end(connection):
             """End at last."""
             self.status["give_in"] = True
 
-    limits = Limits(execute=0.1)
+    limits = Limits(execute=1.0)
     async with running_drivers(connection, drivers=[Stubborn], limits=limits) as house:
         module = await house.add_module("stubborn")
-        with pytest.raises(ExecutionFailed, match=r"did not answer within 0\.1 s") as late:
+        with pytest.raises(ExecutionFailed, match=r"did not answer within 1 s") as late:
             await house.call(module, "wait")
         assert late.value.code == 504
         await house.call(module, "give_in")
@@ -228,7 +228,7 @@ async def set_running(house, module_id, *, running):
 
 async def test_an_end_that_fails_or_does_not_come_harms_nobody(connection, monkeypatch):
     """``on_unload`` is cut off after its limit, what it raises is a line of the log, and the module can begin again."""
-    monkeypatch.setattr(instance, "UNLOAD_LIMIT", 0.05)
+    monkeypatch.setattr(instance, "UNLOAD_LIMIT", 0.5)
     cut_off, still = [], []
 
     class Fails(Driver):
@@ -270,7 +270,7 @@ async def test_an_end_that_fails_or_does_not_come_harms_nobody(connection, monke
     expected = {
         "fails": "on_unload: ValueError: as always",
         "leaves": "on_unload: SystemExit: 3",
-        "lingers": "on_unload is not over after 0.05 s",
+        "lingers": "on_unload is not over after 0.5 s",
         "goes_on": None,
     }
     async with running_drivers(connection, drivers=[Good, Fails, Leaves, Lingers, GoesOn]) as house:
@@ -494,8 +494,8 @@ async def test_a_process_that_blocks_for_ever(connection, folder):
             await asyncio.sleep(0.01)
         with pytest.raises((ExecutionFailed, ModuleUnavailable)):
             await blocked
-        assert longest < 1.0
-        await until(lambda: house.drivers.module(slow).running)
+        assert longest < 3.0
+        await until(lambda: house.drivers.module(slow).running, 30)
         assert await house.call(slow, "block", 0.0) != pid
 
 
@@ -505,7 +505,7 @@ async def test_a_process_that_ends(connection, folder):
         slow = (await add_modules(house, slow=1))["slow"][0]
         with pytest.raises(ModuleUnavailable):
             await house.call(slow, "die")
-        await until(lambda: house.drivers.module(slow).running)
+        await until(lambda: house.drivers.module(slow).running, 30)
         dies = await house.add_module("dies")
         await until(lambda: "given up" in (house.drivers.module(dies).error or ""), 30)
         assert "status 9" in house.drivers.module(dies).error

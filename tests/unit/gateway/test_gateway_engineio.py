@@ -12,7 +12,6 @@ from doorstream.gateway import Gateway, Limits, Rate, Refusal
 from doorstream.gateway.engineio import CloseReason, EngineIOEndpoint, EngineOptions
 from doorstream.gateway.framing import engine_polling_v3, engine_polling_v4, engine_websocket
 from doorstream.gateway.polling import Polling
-from doorstream.protocols.engineio import Timing
 from doorstream.protocols.websocket import Opcode
 
 
@@ -673,10 +672,10 @@ async def test_a_poll_on_a_connection_that_breaks_ends_the_session(start: Start,
     assert len(endpoint) == 0
 
 
-async def test_an_upgrade_over_real_sockets(start: Start, applications) -> None:
+async def test_an_upgrade_over_real_sockets(start: Start, applications, clock) -> None:
     """What the application writes goes straight to the new transport."""
     gateway = Gateway()
-    gateway.add("/engine.io/", EngineIOEndpoint(applications, EngineOptions(timing=Timing(300, 200))))
+    gateway.add("/engine.io/", EngineIOEndpoint(applications, clock=clock))
     server = await start(gateway)
     client = await server.connect()
     client.writer.write(b"GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -689,6 +688,7 @@ async def test_an_upgrade_over_real_sockets(start: Start, applications) -> None:
     probe.send("5")
     assert await probe.receive() == "4before"
     assert socket.write == socket._connection.transport.write
+    clock.turn(25.1)
     assert await probe.receive() == "2"
     probe.send("3")
     probe.send_frame(Opcode.CLOSE)

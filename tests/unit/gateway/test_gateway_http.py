@@ -4,7 +4,7 @@ import asyncio
 import resource
 
 import pytest
-from gateway_support import Start, eventually
+from gateway_support import FakeClock, Start, eventually
 
 from doorstream.gateway import Gateway
 from doorstream.gateway.serve import gateway_app, raise_file_limit, uvicorn_config
@@ -19,25 +19,27 @@ async def test_a_head_that_never_ends_is_not_waited_for(start: Start, head: byte
     assert server.gateway.counters.handshake_timeouts == 1
 
 
-async def test_a_second_head_that_never_ends_is_not_waited_for_either(start: Start) -> None:
+async def test_a_second_head_that_never_ends_is_not_waited_for_either(start: Start, clock: FakeClock) -> None:
     """The keep-alive timer of uvicorn stops at the first byte of it."""
-    server = await start(Gateway(handshake_timeout=0.05))
+    server = await start(Gateway(clock=clock))
     client = await server.connect()
     client.writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     await client.reader.readuntil(b"\r\n\r\n")
-    await asyncio.sleep(0.1)
+    clock.turn(20)
     client.writer.write(b"GET / HTTP/1.1\r\nHo")
+    await eventually(lambda: len(server.gateway.handshakes) == 1)
+    clock.turn(10.1)
     assert await client.end() == b""
 
 
-async def test_a_request_that_takes_long_is_not_cut_off(start: Start) -> None:
+async def test_a_request_that_takes_long_is_not_cut_off(start: Start, clock: FakeClock) -> None:
     """Only the head has to come in time."""
-    gateway = Gateway(handshake_timeout=0.05)
+    gateway = Gateway(clock=clock)
     inner = gateway_app(gateway)
 
     async def slow(scope, receive, send) -> None:
         if scope["type"] == "http":
-            await asyncio.sleep(0.15)
+            clock.turn(30)
         await inner(scope, receive, send)
 
     server = await start(gateway, slow)
@@ -88,10 +90,10 @@ async def test_an_upgrade_pipelined_behind_an_unanswered_request_is_hung_up_on(s
     assert b" 101 " not in await client.end()
 
 
-async def test_ten_thousand_connections_that_never_finish_their_handshake(start: Start) -> None:
+async def test_ten_thousand_connections_that_never_finish_their_handshake(start: Start, clock: FakeClock) -> None:
     """Scaled to the files a process may open; both ends are in this one."""
     count = min(10_000, raise_file_limit() // 2 - 200)
-    server = await start(Gateway(handshake_timeout=1.0))
+    server = await start(Gateway(clock=clock))
     loop = asyncio.get_running_loop()
     ended = 0
 
@@ -109,6 +111,7 @@ async def test_ten_thousand_connections_that_never_finish_their_handshake(start:
     client = await server.connect()
     client.writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert (await client.end()).startswith(b"HTTP/1.1 404 ")
+    clock.turn(10.1)
     await eventually(lambda: ended == count)
     assert server.gateway.counters.handshake_timeouts == count
     assert not server.server.server_state.connections

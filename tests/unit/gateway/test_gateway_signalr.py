@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from gateway_support import RawClient, RunningServer, Start, eventually
+from gateway_support import FakeClock, RawClient, RunningServer, Start, eventually
 
 from doorstream.auth import Signer
 from doorstream.gateway import Gateway, Limits, Refusal
@@ -169,15 +169,21 @@ async def test_sal_10_pings_in_both_encodings(start: Start) -> None:
         assert await binary.receive() == b"\x02\x91\x06"
 
 
-async def test_a_silent_client_is_given_up_and_a_pinging_one_is_not(start: Start) -> None:
-    hub = Hub(options={"ping_interval": 0.02, "client_timeout": 0.2})
+async def test_a_silent_client_is_given_up_and_a_pinging_one_is_not(start: Start, clock: FakeClock) -> None:
+    hub = Hub(clock=clock)
     server = await start(hub.gateway)
     client = await shaken(server)
-    for _ in range(20):
-        client.send('{"type":6}\x1e')
-        await client.receive()
+    handler = hub.handlers[0]
+    handler._heard_at -= 31  # so long ago
+    silent_since = handler._heard_at
+    client.send('{"type":6}\x1e')
+    await eventually(lambda: handler._heard_at > silent_since)
+    clock.turn(10.1)
+    assert await client.receive() == '{"type":6}\x1e'
     assert hub.told == ["connected"]
-    await eventually(lambda: hub.told == ["connected", "disconnected 1006"])
+    handler._heard_at -= 31
+    clock.turn(10.1)
+    assert hub.told == ["connected", "disconnected 1006"]
 
 
 @pytest.mark.parametrize("allow", [True, False])

@@ -48,7 +48,7 @@ def at(site, sequence):
 
 async def live(subscription):
     """Wait until it is live."""
-    await until(lambda: subscription.state is State.LIVE, 5)
+    await until(lambda: subscription.state is State.LIVE)
 
 
 async def test_once_closed_it_writes_nothing_more(site, subscribe):

@@ -1,7 +1,6 @@
 """The connection to NATS."""
 
 import asyncio
-import time
 
 import pytest
 
@@ -10,13 +9,13 @@ from doorstream.log import connection as module
 
 
 async def test_an_unreachable_server_is_told_with_its_reason(monkeypatch):
-    monkeypatch.setattr(module, "_CONNECT_PATIENCE", 0.3)
+    monkeypatch.setattr(module, "_CONNECT_PATIENCE", 2.0)
     with pytest.raises(StartError, match="NATS cannot be reached: Connection refused"):
         await Connection().open("nats://127.0.0.1:1")
 
 
 async def test_a_wrong_password_is_told_and_never_shown(monkeypatch, shared_server):
-    monkeypatch.setattr(module, "_CONNECT_PATIENCE", 0.3)
+    monkeypatch.setattr(module, "_CONNECT_PATIENCE", 2.0)  # the server has to get its turn to refuse
     url = shared_server.url.replace(shared_server._password, "not-the-password")
     with pytest.raises(StartError, match="Authorization Violation") as raised:
         await Connection().open(url)
@@ -43,10 +42,8 @@ async def test_jetstreams_refusal_has_its_code(connection):
 
 
 async def test_a_question_that_nobody_hears_fails_at_once(connection):
-    started = time.monotonic()
-    with pytest.raises(LogUnavailable):
+    with pytest.raises(LogUnavailable, match="is not available"):  # told by the server, and not for want of an answer
         await connection.request("nobody.listens")
-    assert time.monotonic() - started < 1
     assert not connection._answers
 
 

@@ -177,6 +177,51 @@ async def test_a_file_that_somebody_else_has_begun_is_taken(open_file, path):
     assert await second.read(words) == ["a", "c"]
 
 
+async def test_somebody_elses_file_that_is_locked_at_the_moment_is_not_deleted(open_file, path, monkeypatch):
+    """Who was refused it once used to take it for the damaged one at the next attempt."""
+    first, second = await open_file(), await open_file()
+    path.unlink()
+    await first.begin_again()
+    await first.apply((5, 0), write, "a")
+
+    def refused(_self):
+        raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DerivedFile, "_connect", refused)
+        with pytest.raises(sqlite3.OperationalError):
+            await second.begin_again()
+    await second.begin_again()
+    assert (second.applied, await second.read(words)) == (5, ["a"])
+    await first.apply((6, 0), write, "c")
+    assert await second.read(words) == ["a", "c"]
+
+
+async def test_while_one_makes_the_file_others_wait(open_file, path, monkeypatch):
+    """Deleting and making are several steps: in between there is half a file, and parts of the one before."""
+    first, second = await open_file(), await open_file()
+    path.unlink()
+    is_made, goes_on = threading.Event(), threading.Event()
+    prepare = DerivedFile._prepare
+
+    def slowly(file):
+        if file is first:
+            is_made.set()
+            goes_on.wait(10)
+        return prepare(file)
+
+    monkeypatch.setattr(DerivedFile, "_prepare", slowly)
+    beginning = asyncio.create_task(first.begin_again())
+    await asyncio.to_thread(is_made.wait, 10)
+    other = asyncio.create_task(second.begin_again())
+    await asyncio.sleep(0.1)
+    assert not path.exists(), "the other waits for its turn"
+    goes_on.set()
+    await asyncio.gather(beginning, other)
+    await first.apply((1, 0), write, "a")
+    assert await second.read(words) == ["a"], "they have the same one"
+
+
 @pytest.mark.parametrize("content", GARBAGE)
 async def test_a_file_that_was_replaced_by_something_else_is_begun_again(open_file, path, content):
     """Who took it for somebody's new file and failed used to do so for ever, and never deleted it."""

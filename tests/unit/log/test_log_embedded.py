@@ -52,9 +52,9 @@ async def test_it_dies_with_its_parent_however_that_dies(tmp_path):
     assert not has_ended(pid)
     parent.kill()
     await parent.communicate()
-    await until(lambda: has_ended(pid), 5)
+    await until(lambda: has_ended(pid), 20)
 
-    os.close(await lock_data_directory(tmp_path, patience=5))  # the child had inherited it
+    os.close(await lock_data_directory(tmp_path))  # the child had inherited it
     assert "Initiating Shutdown" in (tmp_path / "nats" / "nats-server.log").read_text(), "not given time to save"
 
 
@@ -63,7 +63,7 @@ async def test_a_data_directory_has_one_owner(tmp_path):
     started = time.monotonic()
     with pytest.raises(StartError, match="in use by another doorstream"):
         await lock_data_directory(tmp_path, patience=0.3)
-    assert 0.25 < time.monotonic() - started < 2
+    assert 0.25 < time.monotonic() - started < 9, "as long as it was told, and not the usual 10 s"
     os.close(lock)
     os.close(await lock_data_directory(tmp_path, patience=0.3))
 
@@ -145,7 +145,7 @@ async def test_it_starts_again_at_the_same_address_with_its_store(number):
 
         assert server.url == url
         assert server.embedded.pid not in (None, pid)
-        await until(lambda: connection.client.is_connected, 5)
+        await until(lambda: connection.client.is_connected)
         assert (await connection.api("STREAM.NAMES"))["streams"] == ["S"]
         await connection.close()
 
@@ -183,6 +183,21 @@ async def test_a_server_that_cannot_run_is_told_with_its_log(monkeypatch):
             await server.start()
 
 
+async def test_a_port_that_somebody_took_meanwhile_is_given_up(tmp_path):
+    """At the first start only: later the address is known."""
+    lock = await lock_data_directory(tmp_path)
+    server = EmbeddedServer(tmp_path, lock)
+    port = int(server.url.rsplit(":", 1)[1])
+    with contextlib.closing(socket.create_server(("127.0.0.1", port))):
+        await server.start()
+        assert not server.url.endswith(f":{port}")
+        connection = Connection()
+        await connection.open(server.url)
+        await connection.close()
+        await server.stop()
+    os.close(lock)
+
+
 @pytest.mark.parametrize("name", ['we"ird $HOME \\ dir', "ümläut 🚪", "a'b", "{x}", "tab\there"])
 async def test_any_name_of_a_directory_will_do(tmp_path, name):
     """The server's configuration has a syntax of its own, which a path must not be able to leave."""
@@ -212,4 +227,5 @@ async def test_the_log_of_the_server_is_bounded(monkeypatch: pytest.MonkeyPatch,
     files = sorted((tmp_path / "nats").glob("nats-server.log*"))
     assert len(files) == module.LOG_FILES
     assert sum(file.stat().st_size for file in files) < 30_000
-    assert "Server Exiting" in (tmp_path / "nats" / "nats-server.log").read_text()
+    *_, last_but_one, last = "".join(file.read_text() for file in [*files[1:], files[0]]).splitlines()
+    assert "Server Exiting" in (last_but_one if "Rotated log" in last else last)  # that line may have filled the file

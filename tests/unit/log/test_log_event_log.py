@@ -8,7 +8,7 @@ import pytest
 from doorstream.events import Position, Retention
 from doorstream.log import ApiError, Connection, EventLog, Extent, LogUnavailable, PositionGone
 from doorstream.log import reader as reader_module
-from doorstream.testing import OTHER_SITE, SITE
+from doorstream.testing import OTHER_SITE, SITE, until
 
 BODY = b'{"id":"%b","topic":"x.a","siteId":"%b","occurred":1,"body":{%b},"cloudNode":null,"metadata":null}'
 
@@ -98,7 +98,8 @@ async def test_reading_goes_on_behind_what_is_no_longer_kept(log, connection):
     assert await read(log) == list(range(5, 11))
 
 
-async def test_many_readers_at_once(log):
+async def test_many_readers_at_once(log, monkeypatch):
+    monkeypatch.setattr(reader_module, "REQUEST_TIMEOUT", 60.0)  # 25,000 messages, and the last reader waits for all
     await fill(log, 300)
     results = await asyncio.gather(*(read(log, after, upto=300) for after in range(100)))
 
@@ -169,7 +170,7 @@ async def test_an_empty_log_can_be_resumed_from_its_start(log, connection):
     await log.check(Position(log.epoch, 3))
 
 
-async def test_the_epoch_stays_and_a_new_log_has_another(log, connection):
+async def test_the_epoch_stays_and_a_new_log_has_another(log, connection, shared_server):
     again = EventLog(connection, Retention(3600), max_bytes=10_000_000)
     await again.open()
     await again.close()
@@ -180,6 +181,8 @@ async def test_the_epoch_stays_and_a_new_log_has_another(log, connection):
     assert config["max_bytes"] == 10_000_000
 
     await connection.api("STREAM.DELETE.EVENTS")
+    kept = shared_server._directory / "store" / "jetstream"
+    await until(lambda: not any(kept.glob("*/streams/EVENTS")), 60)  # it is removed after the answer (see nats_url)
     anew = EventLog(connection, Retention(3600))
     await anew.open()
     await anew.close()

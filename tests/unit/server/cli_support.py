@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from doorstream.testing.server import Demo
 
 COMMAND = str(Path(sys.executable).with_name("doorstream"))
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Ended(NamedTuple):

@@ -223,7 +223,7 @@ async def test_ingest_of_a_pipe_that_stays_open(demo: Demo) -> None:
     process.stdin.write(lines(event("slow-2")))
     await until_newest(demo, "slow-2", "slow-1")
     process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await process.wait()
     assert process.returncode == CTRL_C
     process.stdin.close()

@@ -10,6 +10,8 @@ from doorstream.testing import until
 from doorstream.testing.receiver import Answer, Receiver
 from doorstream.testing.server import Demo, running_demo
 
+PATIENCE = 30.0
+
 
 async def run(demo: Demo, *arguments: str, status: int = 0, given: str = "") -> str:
     """Run a command, ``given`` that on its standard input; returns what it printed."""
@@ -43,13 +45,19 @@ async def test_a_webhook_by_command() -> None:
         receiver.plan(Answer(500, body=b"broken"), Answer(410), Answer(200))
         assert "500" in await run(demo, "test", webhook, status=1)
         await demo.api.ingest(demo.site_id, {"id": "e1", "topic": "x.test", "occurred": 1_780_000_000_000, "body": {}})
-        await until(lambda: len(receiver.requests) == 2)
+        await until(lambda: len(receiver.requests) == 2, PATIENCE)
         assert receiver.requests[1].headers["x-key"] == "value"
+        path = f"/api/sites/{demo.site_id}/webhooks/{webhook}"
+        async with asyncio.timeout(PATIENCE):
+            while not (await demo.api.call("GET", f"{path}/deliveries?state=dead"))["items"]:  # noqa: ASYNC110 - untold
+                await asyncio.sleep(0.02)
+            while (await demo.api.call("GET", path))["enabled"]:  # noqa: ASYNC110 - it is told nobody
+                await asyncio.sleep(0.02)
         shown = await run(demo, "deliveries", webhook, "--state", "dead", "--event", "e1")
         assert "410" in shown
         await run(demo, "enable", webhook)
         assert "1 to be" in await run(demo, "replay", webhook, "--from", "2000-01-01T00:00:00Z")
-        await until(lambda: len(receiver.requests) >= 3)
+        await until(lambda: len(receiver.requests) >= 3, PATIENCE)
         await run(demo, "remove", webhook)
 
 

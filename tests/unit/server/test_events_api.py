@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from http_support import Answer, ask, event, events_path, put, read
 
+from doorstream.testing import until
 from doorstream.testing.server import Demo, running_demo
 from faults.faults_support import serving
 
@@ -116,8 +117,8 @@ async def test_pages(demo: Demo, building: str, limit: int) -> None:
         assert await paged(demo, building, limit=limit, **more) == wanted
 
 
-async def paged(demo: Demo, site: str, **query: Any) -> list[str]:
-    """All pages."""
+async def paged(demo: Demo, site: str, between: Callable[[], Awaitable[None]] | None = None, **query: Any) -> list[str]:
+    """All pages; ``between`` two of them that is waited for."""
     found: list[str] = []
     cursor: dict[str, str] = {}
     while True:
@@ -127,6 +128,8 @@ async def paged(demo: Demo, site: str, **query: Any) -> list[str]:
         if body["next"] is None:
             return found
         cursor = {"cursor": body["next"]}
+        if between is not None:
+            await between()
 
 
 async def test_a_position_is_a_place_to_go_on(demo: Demo, building: str) -> None:
@@ -149,12 +152,15 @@ async def test_pages_while_events_come_in(demo: Demo) -> None:
             await put(demo, event(f"during-{number}"), site=site)
             number += 1
 
+    async def one_more() -> None:
+        so_far = number
+        await until(lambda: number > so_far, 30)
+
     feeding = asyncio.create_task(feed())
-    newest = await paged(demo, site, limit=7)
-    oldest = await paged(demo, site, limit=7, after=f"{(await demo.api.call('GET', '/readyz'))['epoch']}.0")
+    newest = await paged(demo, site, one_more, limit=7)
+    oldest = await paged(demo, site, one_more, limit=7, after=f"{(await demo.api.call('GET', '/readyz'))['epoch']}.0")
     feeding.cancel()
     await asyncio.gather(feeding, return_exceptions=True)
-    assert number > 5, "nothing came in meanwhile"
     assert [each for each in newest if each.startswith("before")] == before[::-1]
     assert oldest[:60] == before
     assert oldest[60:] == [f"during-{each}" for each in range(len(oldest) - 60)]

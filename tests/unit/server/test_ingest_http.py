@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from http_support import NDJSON, ask, connection, event, events_path, lines, put, read
@@ -18,6 +19,7 @@ from doorstream.testing.server import Demo, running_demo
 MAY_GROW_BY = 40_000_000
 SIZE = 100_000_000
 FILLS_THE_RING = 40_000_000
+PATIENCE = aiohttp.ClientTimeout(100)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -217,18 +219,20 @@ async def test_lines_that_are_cut_off(demo: Demo) -> None:
         client.chunk(lines(event("whole-1"), event("whole-2"))[:-20])
         await asyncio.sleep(0.1)
         client.chunk(lines(event("whole-1"), event("whole-2"))[-20:] + json.dumps(event("half")).encode()[:-1])
+        await until_stored(demo, own, ["whole-1", "whole-2"])  # what it has not read yet it may lose with the client
         await client.leave()
     await until_stored(demo, own, ["whole-1", "whole-2"])
     async with connection(demo) as client:
         client.request("POST", events_path(demo, own), Content_Type=NDJSON, Content_Length=1_000_000)
         client.send(lines(event("whole-3")) + b'{"topic')
+        await until_stored(demo, own, ["whole-1", "whole-2", "whole-3"])
         await client.leave()
     await until_stored(demo, own, ["whole-1", "whole-2", "whole-3"])
 
 
 async def until_stored(demo: Demo, site_id: str, wanted: list[str]) -> None:
     """Wait until it is so."""
-    for _ in range(200):
+    for _ in range(600):
         if (found := await stored(demo, site_id)) == wanted:
             return
         await asyncio.sleep(0.05)
@@ -361,11 +365,11 @@ async def test_a_hundred_megabytes_of_lines(demo: Demo) -> None:
         for _ in range(size // len(portion) + 1):
             yield portion
 
-    await put(demo, body(FILLS_THE_RING), NDJSON, site=own)
+    await put(demo, body(FILLS_THE_RING), NDJSON, site=own, timeout=PATIENCE)
     worker = Path(f"/proc/{demo.worker_pid()}")
     (worker / "clear_refs").write_text("5")  # begin to measure the peak anew (proc(5))
     before = _memory(worker, "VmRSS")
-    answer = await put(demo, body(SIZE), NDJSON, site=own)
+    answer = await put(demo, body(SIZE), NDJSON, site=own, timeout=PATIENCE)
     assert answer.status == 200
     assert answer.body["accepted"] == 250 * (SIZE // len(portion) + 1)
     grown = _memory(worker, "VmHWM") - before

@@ -90,6 +90,7 @@ async def test_what_is_defined_is_there(demo: Demo) -> None:
         await demo.api.ingest(demo.site_id, event("one"), event("two"))
         while b"two" not in await stream.content.readline():
             pass
+        await until_scraped(demo, "doorstream_modules", "simulated_door", "running", wanted=12)
         text, values = await scraped(demo)
     names = {name.removesuffix("_total") for name in re.findall(r"^# TYPE (doorstream_\w+) ", text, re.MULTILINE)}
     assert names == {definition.name for definition in METRICS}
@@ -166,17 +167,23 @@ async def test_withheld_events_are_counted() -> None:
         assert values["doorstream_withheld_events", "pdk"] == 0
         assert values["doorstream_connections_token_expired", "pdk"] == 1
         await demo.api.ingest(demo.site_id, event("a"), event("b"), event("c"))
-        await until_scraped(demo, "doorstream_withheld_events", "pdk", wanted=3)
+        values = await until_scraped(demo, "doorstream_withheld_events", "pdk", wanted=3)
         pdk = demo.credentials["pdk"]
         bearer = {"Authorization": f"Bearer {await demo.api.id_token(pdk['client_id'], pdk['client_secret'])}"}
-        renewed = await demo.api.call("POST", f"/api/systems/{pdk['system_id']}/token", headers=bearer)
-        await ws.send_str(f'42["renewedToken",{{"token":"{renewed["token"]}"}}]')
-        await until_scraped(demo, "doorstream_withheld_events", "pdk", wanted=0)
+        async with asyncio.timeout(30):
+            while values["doorstream_withheld_events", "pdk"]:  # a token may have expired again before it arrives
+                renewed = await demo.api.call("POST", f"/api/systems/{pdk['system_id']}/token", headers=bearer)
+                await ws.send_str(f'42["renewedToken",{{"token":"{renewed["token"]}"}}]')
+                _, values = await scraped(demo)
 
 
 async def test_modules_are_counted_by_how_they_are(tmp_path: Path) -> None:
-    """What cannot begin has failed; what is stopped on purpose has not."""
-    source = """
+    """What cannot begin has failed; what is stopped on purpose has not, and neither has what has not yet begun."""
+    ready = tmp_path / "ready"
+    source = f"""
+import asyncio
+from pathlib import Path
+
 from doorstream.drivers import Driver
 
 class Lamp(Driver):
@@ -184,11 +191,22 @@ class Lamp(Driver):
 
     async def on_load(self):
         raise ConnectionError("the device is not there")
+
+class Kettle(Driver):
+    name = "kettle"
+
+    async def on_load(self):
+        while not Path({str(ready)!r}).exists():
+            await asyncio.sleep(0.02)
 """
     (tmp_path / "lamp.py").write_text(source)
     async with running_demo(drivers_dir=tmp_path) as demo:
         modules = f"/api/sites/{demo.site_id}/modules"
         await until_scraped(demo, "doorstream_modules", "simulated_door", "running", wanted=12)
+        await demo.api.call("POST", modules, json={"name": "Kitchen", "driver": "kettle"})
+        await until_scraped(demo, "doorstream_modules", "kettle", "starting", wanted=1)
+        ready.touch()
+        await until_scraped(demo, "doorstream_modules", "kettle", "running", wanted=1)
         for name in ("Hall", "Yard"):
             made = await demo.api.call("POST", modules, json={"name": name, "driver": "lamp"})
         values = await until_scraped(demo, "doorstream_modules", "lamp", "failed", wanted=2)

@@ -30,6 +30,7 @@ async def opened(nats_url: str, number: int, *, server: str = "one", workers: in
     await connection.open(nats_url)
     siblings = Siblings(connection, server=server, number=number, workers=workers)
     await siblings.open()
+    await connection.client.flush()  # from here on it is asked
     try:
         yield siblings
     finally:
@@ -46,7 +47,8 @@ def answering(text: str) -> Answer:
     return answer
 
 
-async def test_everybody_of_the_same_server_is_asked(nats_url: str) -> None:
+async def test_everybody_of_the_same_server_is_asked(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", PATIENCE)
     async with (
         opened(nats_url, 0, workers=3) as first,
         opened(nats_url, 1, workers=3) as second,
@@ -154,9 +156,19 @@ async def test_whoever_answers_knows_the_connections_of_all_and_ends_any(demo: D
             assert len(await listed(demo, len(streams))) == len(streams)
         leaving = {each.partition("-")[0]: each for each in streams}
         for left, connection in enumerate(leaving.values(), 1):
-            assert (await ask(demo, "DELETE", f"/api/connections/{connection}")).status == 204
+            statuses = await disconnected(demo, connection)
+            assert statuses[-1] == 204 or statuses[-2:] == [503, 404]
             assert connection not in await listed(demo, len(streams) - left)
-        assert (await ask(demo, "DELETE", "/api/connections/1-abc")).status == 404
+        assert (await disconnected(demo, "1-abc"))[-1] == 404
+
+
+async def disconnected(demo: Demo, connection: str) -> list[int]:
+    """What is answered, until its worker answers in time: one that is busy may not, and ends it all the same."""
+    statuses: list[int] = []
+    async with asyncio.timeout(PATIENCE):
+        while not statuses or statuses[-1] == 503:
+            statuses.append((await ask(demo, "DELETE", f"/api/connections/{connection}")).status)
+    return statuses
 
 
 async def metrics_of_all(demo: Demo) -> list[str]:
@@ -196,11 +208,15 @@ async def test_the_index_of_every_worker_is_made_anew(demo: Demo) -> None:
         with contextlib.closing(sqlite3.connect(file, timeout=PATIENCE)) as old:
             old.execute("CREATE TABLE old (a)")
     ended = await run("index", "rebuild", *at(demo))
+    async with asyncio.timeout(PATIENCE):
+        while "did not answer" in ended.errors:  # one that is busy may not answer in time
+            ended = await run("index", "rebuild", *at(demo))
     assert ended.status == 0, ended
     assert "the index is complete" in ended.output
-    index = (await ask(demo, "GET", "/api/index")).body
+    async with asyncio.timeout(PATIENCE):
+        while (index := (await ask(demo, "GET", "/api/index")).body)["missing"]:
+            pass
     assert index["applied"] == index["last"]
-    assert index["missing"] == []
     for file in files:
         with (
             contextlib.closing(sqlite3.connect(file, timeout=PATIENCE)) as new,

@@ -8,6 +8,7 @@ import pytest
 from webhooks_support import World, open_world
 
 from doorstream.log import Connection
+from doorstream.webhooks import courier
 
 
 @pytest.fixture
@@ -18,7 +19,8 @@ async def world(connection: Connection, tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-async def idle_world(connection: Connection, tmp_path: Path) -> AsyncIterator[World]:
-    """The same, with nobody at work yet."""
+async def idle_world(connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """The same, with nobody at work yet. Who stops waits until everything is recorded, however slow the machine is."""
+    monkeypatch.setattr(courier, "GRACE", 60.0)
     async with open_world(connection, tmp_path, time.time()) as world:
         yield world

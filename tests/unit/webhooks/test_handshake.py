@@ -96,7 +96,7 @@ def test_when_a_receiver_is_asked() -> None:
 async def test_s6_the_question_goes_through_the_guarded_sender() -> None:
     """OPTIONS on a real socket: without a body, redirects not followed, time limited, blocked addresses not asked."""
     async with Receiver() as receiver:
-        sender = Sender(Policy.of(["127.0.0.0/8"], require_https=False), timeout=0.4)
+        sender = Sender(Policy.of(["127.0.0.0/8"], require_https=False), timeout=2.0)
         strict = Sender(Policy.of(require_https=False))
         request = handshake.question(webhook(url=receiver.url + "?a=1"), ORIGIN)
         try:

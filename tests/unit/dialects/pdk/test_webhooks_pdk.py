@@ -230,7 +230,7 @@ async def test_pdk_15_a_subscription_and_its_signed_delivery(services: Services,
         assert site is not None
         event = {"topic": "device.request.allowed", "occurred": WINTER, "body": {"deviceId": "gate", "cardNumber": "1"}}
         await services.ingest.put_values(SITE, site, [event | {"id": "e1"}])
-        await until(lambda: receiver.requests)
+        await until(lambda: receiver.requests, PATIENCE)
         request = receiver.requests[0]
         signature = hmac.new(subscription["secret"].encode(), request.body, hashlib.sha1).hexdigest()
         assert request.headers["x-pdk-signature"] == signature
@@ -285,6 +285,10 @@ async def test_pdk_15_nothing_is_delivered_once_it_has_expired(house: House, clo
         await house.subscribe(other)
         await house.happen("before")
         await until(lambda: ids(receiver) == ids(other) == ["before"], PATIENCE)
+        delivered = f"/api/sites/{SITE}/webhooks/{subscription}/deliveries?state=delivered"
+        async with asyncio.timeout(PATIENCE):
+            while not (await house.ops().get(delivered)).json()["items"]:  # noqa: ASYNC110 - the ledger tells nobody
+                await asyncio.sleep(0.01)
         clock.skipped = 3601  # and no timer has run: the clock is looked at before every event
         await house.happen("after")
         await house.ended(subscription)

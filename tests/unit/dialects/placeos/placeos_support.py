@@ -40,7 +40,7 @@ CLIENTS: dict[str, dict[str, Any]] = {
     "elsewhere": {"scopes": ("placeos",), "sites": (OTHER,)},
     "reader": {"scopes": ("directory:read", "events:read"), "sites": (SITE,)},
 }
-_PATIENCE = 5.0
+_PATIENCE = 30.0
 
 
 def key(name: str) -> str:

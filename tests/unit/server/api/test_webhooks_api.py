@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hmac
 import json
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from webhooks_api_support import HOOKS, Worker
 from asgi_client import Answer
 from doorstream.testing import until
 from doorstream.testing.receiver import Answer as Says
-from doorstream.testing.receiver import Receiver, Redirect
+from doorstream.testing.receiver import Exchange, Receiver, Redirect
 from doorstream.webhooks.post import PDK_SIGNATURE
 from doorstream.webhooks.schedule import JITTER
 from world import OTHER, SITE
@@ -372,15 +373,29 @@ async def test_s6_a_change_asks_for_another_address_and_for_more(worker: Worker)
     assert [request.path for request in worker.receiver.requests] == ["/hook"] * 3 + ["/other"]
 
 
+@dataclass(frozen=True)
+class Gated(Says):
+    """A whole answer, not before the gate is opened."""
+
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def play(self, exchange: Exchange) -> None:
+        """Wait and answer."""
+        await self.gate.wait()
+        await super().play(exchange)
+
+
 async def test_s6_an_address_that_changed_while_the_receiver_was_asked(worker: Worker) -> None:
     """Its agreement is not that of the address which is there now: one of the two changes has to be made again."""
     created = await worker.create()
     one = f"{HOOKS}/{created['id']}"
-    worker.receiver.plan(Says(200, {"WebHook-Allowed-Origin": "*"}, delay=0.5))
+    agreement = Gated(200, {"WebHook-Allowed-Origin": "*"}, delay=0.001)
+    worker.receiver.plan(agreement)
     asking = asyncio.create_task(worker.client().patch(one, {"handshake": True}))
     await until(lambda: worker.receiver.requests)
     moved = f"{worker.receiver.origin}/other"
     assert (await worker.client().patch(one, {"url": moved})).status == 200
+    agreement.gate.set()
     answer = await asking
     assert (answer.status, problem(answer)) == (409, "conflict")
     shown = (await worker.client().get(one)).json()
