@@ -1,13 +1,17 @@
-"""What tests share: a real nats-server, started once and emptied for each test."""
+"""What tests share: hypothesis without clocks, and a real nats-server, started once and emptied for each test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from doorstream.log import Connection
 from doorstream.log.embedded import EmbeddedServer, lock_data_directory
 from doorstream.testing import until
+
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")  # that a machine is slow is no fault of the code
 
 
 @pytest.fixture(scope="session")

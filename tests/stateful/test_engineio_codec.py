@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from doorstream.gateway.framing import engine_polling_v3, engine_polling_v4
@@ -22,7 +22,6 @@ from doorstream.protocols.engineio import (
 from doorstream.protocols.engineio.payloads import SEPARATOR
 
 # A busy machine is slow, and the first draw of a text builds the tables of Unicode.
-CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TEXT = st.text(alphabet=st.characters(exclude_characters=SEPARATOR, exclude_categories=["Cs"]))
 PACKETS = st.one_of(
@@ -31,28 +30,24 @@ PACKETS = st.one_of(
 VERSIONS = st.sampled_from([3, 4])
 
 
-@CALM
 @given(PACKETS, VERSIONS)
 def test_packets_round_trip(packet: Packet, version) -> None:
     """As WebSocket messages."""
     assert decode_packet(encode_packet(packet, version), version) == packet
 
 
-@CALM
 @given(st.lists(PACKETS, min_size=1, max_size=8), VERSIONS)
 def test_payloads_round_trip(packets: list[Packet], version) -> None:
     """As text, all characters of Unicode included."""
     assert decode_payload(encode_payload(packets, version).encode(), version) == packets
 
 
-@CALM
 @given(st.lists(PACKETS, min_size=1, max_size=8))
 def test_binary_payloads_round_trip(packets: list[Packet]) -> None:
     """As bytes (version 3)."""
     assert decode_payload(encode_binary_payload(packets), 3, binary=True) == packets
 
 
-@CALM
 @given(st.lists(TEXT, min_size=1, max_size=8))
 def test_framed_messages_can_be_joined(texts: list[str]) -> None:
     """The live path joins frames; the result is the payload of all messages."""
@@ -63,7 +58,6 @@ def test_framed_messages_can_be_joined(texts: list[str]) -> None:
     assert decode_payload(joined_v3, 3) == packets
 
 
-@CALM
 @given(st.one_of(st.text(), st.binary()), VERSIONS)
 def test_garbage_packets_raise_only_the_protocols_error(data: str | bytes, version) -> None:
     """What passes can be encoded again."""
@@ -71,7 +65,6 @@ def test_garbage_packets_raise_only_the_protocols_error(data: str | bytes, versi
         encode_packet(decode_packet(data, version), version)
 
 
-@CALM
 @given(st.binary(), VERSIONS, st.booleans())
 def test_garbage_payloads_raise_only_the_protocols_error(body: bytes, version, binary) -> None:
     """Text and binary."""
@@ -79,7 +72,6 @@ def test_garbage_payloads_raise_only_the_protocols_error(body: bytes, version, b
         assert decode_payload(body, version, binary=binary)
 
 
-@CALM
 @given(st.lists(PACKETS, min_size=1, max_size=4), st.binary(max_size=5), st.integers(0, 60), st.booleans())
 def test_damaged_payloads_raise_only_the_protocols_error(packets, noise: bytes, place: int, binary) -> None:
     """Lengths that no longer fit."""
@@ -88,7 +80,6 @@ def test_damaged_payloads_raise_only_the_protocols_error(packets, noise: bytes, 
         assert decode_payload(body[:place] + noise + body[place:], 3, binary=binary)
 
 
-@CALM
 @given(VERSIONS, st.booleans(), st.lists(st.tuples(st.booleans(), PACKETS), max_size=20))
 def test_a_session_raises_only_the_protocols_error(version, websocket, steps: list[tuple[bool, Packet]]) -> None:
     """Whatever comes on either transport; a closed session stays closed."""

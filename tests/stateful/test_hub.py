@@ -114,7 +114,7 @@ class Model:
             assert member.may_lack or written == member.due, "lost"
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=2_000)
 @given(TURNS)
 def test_everybody_gets_what_was_published_while_they_were_members(turns):
     async def run() -> None:

@@ -234,4 +234,4 @@ class Bound(RuleBasedStateMachine):
 
 
 TestBound = Bound.TestCase
-TestBound.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestBound.settings = settings(max_examples=200, stateful_step_count=40)

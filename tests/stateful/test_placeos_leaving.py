@@ -152,7 +152,7 @@ class Model:
                     assert socket.told[address] == self.values.get(address.name)
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 @given(TURNS)
 def test_whoever_is_bound_knows_what_is_so_whoever_left(turns):
     async def run() -> None:

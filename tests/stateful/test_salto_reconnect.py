@@ -257,7 +257,7 @@ class Model:
         assert (self.hub.stateful, len(self.presence), self.live._sites) == ({}, 0, {})
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(TURNS)
 def test_whoever_dials_again_misses_nothing_and_gets_nothing_twice(turns):
     async def run() -> None:

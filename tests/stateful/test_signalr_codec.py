@@ -7,7 +7,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from doorstream.protocols.signalr import (
@@ -28,7 +28,6 @@ from doorstream.protocols.signalr import (
 )
 
 # A busy machine is slow, and the first draw of a text builds the tables of Unicode.
-CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TEXTS = st.text(max_size=20)
 SCALARS = (
@@ -66,7 +65,6 @@ def opened(encoding: str) -> HubProtocol:
 
 
 @ENCODINGS
-@CALM
 @given(messages=st.lists(MESSAGES, max_size=5), cuts=st.lists(st.integers(0, 500), max_size=6))
 def test_round_trip_over_any_frames(encoding: str, messages: list[Message], cuts: list[int]) -> None:
     """Several messages in a frame, and a message over several frames, down to one byte each."""
@@ -82,7 +80,6 @@ def test_round_trip_over_any_frames(encoding: str, messages: list[Message], cuts
 
 
 @ENCODINGS
-@CALM
 @given(frames=st.lists(st.binary(max_size=60) | st.text(max_size=60), max_size=5))
 def test_garbage_is_refused_or_read(encoding: str, frames: list[bytes | str]) -> None:
     """Nothing but a SignalRError leaves the reader, before the handshake and after it."""
@@ -93,7 +90,6 @@ def test_garbage_is_refused_or_read(encoding: str, frames: list[bytes | str]) ->
 
 
 @ENCODINGS
-@CALM
 @given(message=MESSAGES, at=st.integers(0, 200), byte=st.integers(0, 255))
 def test_a_damaged_message(encoding: str, message: Message, at: int, byte: int) -> None:
     """One byte changed: another message, none, or an error; never anything else."""

@@ -195,7 +195,7 @@ class DoorMachine(RuleBasedStateMachine):
 
 
 TestDoor = DoorMachine.TestCase
-TestDoor.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestDoor.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def check_story(story: Story, events: int, orders: dict[int, tuple[str, str]] | None = None) -> None:
@@ -225,7 +225,7 @@ def test_each_door_of_a_story_keeps_a_legal_order(rate, events):
     check_story(Story(Building.generate(11), 11, rate, started_ms=0), events)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10**6),
     rate=st.sampled_from([0.5, 2, 30, 500]),

@@ -2,13 +2,12 @@
 
 import contextlib
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from doorstream.protocols.socketio import Connect, Decoder, Packet, PacketType, Session, SocketIOError, encode_packet
 
 # A busy machine is slow, and the first draw of a text builds the tables of Unicode.
-CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=10)
 KEYS = TEXT.filter(lambda key: key != "_placeholder")
@@ -46,7 +45,6 @@ def decode(messages: list[str | bytes]) -> list[Packet]:
     return [packet for packet in map(decoder.feed, messages) if packet is not None]
 
 
-@CALM
 @given(st.lists(PACKETS, max_size=4))
 def test_round_trip(packets: list[Packet]) -> None:
     """With attachments anywhere in the data; at most ten of them fit."""
@@ -59,7 +57,6 @@ def test_round_trip(packets: list[Packet]) -> None:
     ]
 
 
-@CALM
 @given(st.lists(st.one_of(st.text(), st.from_regex(r"[0-6].*"), st.binary()), max_size=6))
 def test_garbage_raises_only_the_protocols_error(messages: list[str | bytes]) -> None:
     """In any order."""
@@ -67,7 +64,6 @@ def test_garbage_raises_only_the_protocols_error(messages: list[str | bytes]) ->
         decode(messages)
 
 
-@CALM
 @given(PACKETS, st.text(max_size=4), st.integers(0, 40))
 def test_damaged_packets_raise_only_the_protocols_error(packet: Packet, noise: str, place: int) -> None:
     """Noise inside a good packet."""
@@ -77,7 +73,6 @@ def test_damaged_packets_raise_only_the_protocols_error(packet: Packet, noise: s
         decode([text[:place] + noise + text[place:], *attachments])
 
 
-@CALM
 @given(
     st.sampled_from([4, 5]),
     st.lists(

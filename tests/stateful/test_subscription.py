@@ -315,7 +315,5 @@ def test_a_subscription_delivers_everything_after_its_position_once_and_in_order
     monkeypatch.setattr(SubscriptionMachine, "url", shared_server.url, raising=False)
     run_state_machine_as_test(
         SubscriptionMachine,
-        settings=settings(
-            max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=150, stateful_step_count=40, suppress_health_check=list(HealthCheck)),
     )

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from doorstream.protocols.websocket import (
@@ -20,7 +20,6 @@ from doorstream.protocols.websocket import (
 )
 
 # A busy machine is slow, and the first draw of a text builds the tables of Unicode.
-CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def masked(opcode: int, payload: bytes, mask: bytes, *, fin: bool) -> bytes:
@@ -65,7 +64,6 @@ def feed(data: bytes, sizes: list[int], limit: int | None = None) -> list[Event]
     return events
 
 
-@CALM
 @given(st.lists(fragmented(), max_size=5))
 def test_round_trip(drawn: list[tuple[str | bytes, bytes]]) -> None:
     """What was framed is what comes out, in order."""
@@ -73,7 +71,6 @@ def test_round_trip(drawn: list[tuple[str | bytes, bytes]]) -> None:
     assert [event.data for event in events if isinstance(event, Message)] == [message for message, _ in drawn]
 
 
-@CALM
 @given(st.lists(fragmented(), max_size=4), st.lists(st.integers(1, 50), min_size=1, max_size=10))
 def test_pieces_equal_the_whole(drawn: list[tuple[str | bytes, bytes]], sizes: list[int]) -> None:
     """However the bytes are cut, also one by one."""
@@ -83,7 +80,6 @@ def test_pieces_equal_the_whole(drawn: list[tuple[str | bytes, bytes]], sizes: l
     assert feed(data, [1]) == whole
 
 
-@CALM
 @given(st.binary(max_size=400), st.lists(st.integers(1, 20), min_size=1, max_size=5))
 def test_garbage_never_raises_and_pieces_fail_alike(data: bytes, sizes: list[int]) -> None:
     """Nothing comes after a `Closed`, and there is at most one."""
@@ -94,7 +90,6 @@ def test_garbage_never_raises_and_pieces_fail_alike(data: bytes, sizes: list[int
     assert feed(data, [1]) == whole
 
 
-@CALM
 @given(st.lists(fragmented(), max_size=4), st.binary(max_size=60), st.integers(0, 400))
 def test_damaged_frames_never_raise(drawn: list[tuple[str | bytes, bytes]], noise: bytes, place: int) -> None:
     """Noise in the middle of good frames."""
@@ -103,7 +98,6 @@ def test_damaged_frames_never_raise(drawn: list[tuple[str | bytes, bytes]], nois
     assert feed(damaged, [1]) == feed(damaged, [len(damaged) or 1])
 
 
-@CALM
 @given(st.lists(fragmented(), max_size=4), st.integers(1, 3))
 def test_slices_equal_the_whole(drawn: list[tuple[str | bytes, bytes]], limit: int) -> None:
     """A limit delays frames and loses none."""
@@ -117,7 +111,6 @@ def test_slices_equal_the_whole(drawn: list[tuple[str | bytes, bytes]], limit: i
     assert events == WebSocketProtocol().receive(data)
 
 
-@CALM
 @given(st.binary(max_size=300))
 def test_a_garbage_request_raises_only_the_handshake_error(head: bytes) -> None:
     """Every part of what passes can be read."""
@@ -127,7 +120,6 @@ def test_a_garbage_request_raises_only_the_handshake_error(head: bytes) -> None:
         check(request)
 
 
-@CALM
 @given(st.text(max_size=50), st.lists(st.tuples(st.sampled_from(["Host", "Upgrade", "Cookie", "X"]), st.text())))
 def test_a_damaged_request_raises_only_the_handshake_error(target: str, headers: list[tuple[str, str]]) -> None:
     """As above, in the form of a request."""

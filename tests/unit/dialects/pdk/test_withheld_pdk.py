@@ -163,7 +163,7 @@ class Model:
                 assert client.withheld or not client.told
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 @given(TURNS, st.sampled_from([1, 3, LARGE, LARGE]))
 def test_pdk_10_everybody_gets_everything_once_and_is_told_what_is_withheld(turns, ring):
     async def run() -> None:
