@@ -273,7 +273,7 @@ function DeliveryRow({ path, delivery, live, onReplay }: { path: string; deliver
 
 function Attempts({ path, delivery, onReplay }: { path: string; delivery: Delivery; onReplay: (() => void) | null }) {
   const { data, error } = useLoaded(
-    (signal) => call<{ items: Attempt[] }>(`${path}/deliveries/${encodeURIComponent(delivery.id)}/attempts`, { signal }).then((page) => page.items),
+    (signal) => call<{ attempts: Attempt[] }>(`${path}/deliveries/${encodeURIComponent(delivery.id)}`, { signal }).then((found) => found.attempts),
     [path, delivery.id, delivery.attempts, delivery.state],
   )
   return (

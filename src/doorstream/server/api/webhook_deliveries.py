@@ -90,16 +90,6 @@ def _add_ledger(router: APIRouter, routes: WebhookRoutes) -> None:
         shown = [attempt_shown(attempt) for attempt in attempts]
         return json_response({"delivery": delivery_shown(delivery), "attempts": shown})
 
-    @router.get(
-        "/{webhook_id}/deliveries/{delivery_id}/attempts",
-        summary="The attempts of a delivery",
-        responses=problems("not-found", "log-unavailable"),
-    )
-    async def get_attempts(site_id: str, webhook_id: str, delivery_id: str, request: Request) -> Response:
-        webhook = routes.read(request, site_id, webhook_id)
-        _, attempts = await routes.webhooks.delivery(webhook, delivery_id)
-        return json_response({"items": [attempt_shown(attempt) for attempt in attempts]})
-
 
 def _add_replay(router: APIRouter, routes: WebhookRoutes) -> None:
     @router.post(

@@ -188,9 +188,6 @@ OPERATIONS: Final[Operations] = {
     ("GET", f"{_WEBHOOK}/deliveries/{{delivery_id}}"): Operation(
         answer=record({"delivery": ref("Delivery"), "attempts": listed(ref("Attempt"))})
     ),
-    ("GET", f"{_WEBHOOK}/deliveries/{{delivery_id}}/attempts"): Operation(
-        answer=record({"items": listed(ref("Attempt"))})
-    ),
     ("POST", "/api/session"): Operation(security=()),
     ("DELETE", "/api/session"): Operation(security=(), status=204, problems=()),
     ("GET", "/healthz"): Operation(answer=record({"status": one_of(("ok", "recovering"))}), security=()),

@@ -56,8 +56,6 @@ async def test_a_webhook_from_its_creation_to_its_ledger(worker: Worker) -> None
         (1, 500, "not now"),
         (2, 204, ""),
     ]
-    attempts = await worker.client().get(f"{HOOKS}/{created['id']}/deliveries/{delivery['id']}/attempts")
-    assert attempts.json()["items"] == one["attempts"]
 
 
 async def test_secrets_are_shown_once(worker: Worker) -> None:
@@ -444,8 +442,8 @@ async def test_attempts_tell_when_how_long_and_when_again(worker: Worker) -> Non
     started = datetime.now(UTC) - timedelta(milliseconds=1)  # times are kept in whole milliseconds
     await worker.happen("one")
     (waiting,) = await worker.deliveries(created, "waiting", 1)
-    path = f"{HOOKS}/{created['id']}/deliveries/{waiting['id']}/attempts"
-    (attempt,) = (await worker.client().get(path)).json()["items"]
+    path = f"{HOOKS}/{created['id']}/deliveries/{waiting['id']}"
+    (attempt,) = (await worker.client().get(path)).json()["attempts"]
     ended = datetime.now(UTC)
     at, again = datetime.fromisoformat(attempt["at"]), datetime.fromisoformat(attempt["next_attempt"])
     assert started <= at <= ended

@@ -60,7 +60,7 @@ async def test_par_11_the_whole_schedule_of_the_parakey_form(worker: Worker, mon
     await worker.happen("unlock", "device.request.allowed")
     (dead,) = await worker.deliveries(created, "dead", 1)
     one = f"{HOOKS}/{created['id']}/deliveries/{dead['id']}"
-    attempts = (await worker.client().get(f"{one}/attempts")).json()["items"]
+    attempts = (await worker.client().get(one)).json()["attempts"]
     assert [each["number"] for each in attempts] == [1, 2, 3, 4, 5, 6]
     assert [each["state"] for each in attempts] == ["waiting"] * 5 + ["dead"]
     at = [datetime.fromisoformat(each["at"]) for each in attempts]

@@ -1,0 +1,3 @@
+import{a as e}from"./index-BIiK7dz_.js";async function t({siteId:t,credential:n,frames:r}){let i=new AbortController;return(async()=>{let a=await e(r,`/api/sites/${t}/stream`,{headers:{"X-API-Key":n.api_key},signal:i.signal}),o=new TextDecoder;for await(let e of a.body??[])for(let t of o.decode(e,{stream:!0}).split(`
+
+`))t.trim()&&r.add(`in`,t);r.add(`note`,`the stream ended`)})().catch(e=>{i.signal.aborted||r.add(`error`,e instanceof Error?e.message:String(e))}),{close:()=>i.abort()}}export{t as inspect};
