@@ -13,7 +13,8 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final
+from contextvars import Context, copy_context
+from typing import Annotated, Any, Final, NamedTuple
 
 import aiomqtt
 import msgspec
@@ -41,6 +42,18 @@ _TENTHS: Final = 10
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Device = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^+#\x00]+$")]
+
+
+class _Command(NamedTuple):
+    """What the relay was told and has not confirmed yet.
+
+    The confirmation is told in the ``context`` of whoever gave the command; ``confirmed`` gets what to wait for until
+    that is kept, or None where the relay stood like that before.
+    """
+
+    on: bool
+    confirmed: asyncio.Future[asyncio.Future[None] | None]
+    context: Context
 
 
 class MqttRelay(Door):
@@ -74,7 +87,7 @@ class MqttRelay(Door):
     _relay: Relay
     _client: aiomqtt.Client | None = None
     _online: bool = False
-    _confirmation: tuple[bool, asyncio.Future[None]] | None = None
+    _command: _Command | None = None
     _turn: asyncio.Lock
     """Held by whoever has the relay switched, from the look at how things stand to the relay's confirmation."""
     _locking: Handle | None = None
@@ -151,21 +164,19 @@ class MqttRelay(Door):
     async def _switch(self, *, on: bool, seconds: float | None = None) -> None:
         """Have the relay switched and wait until it says that it is, within one's turn; raises Refused."""
         client = self._reached()
-        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._confirmation = (on, confirmed)
-        was_on = self.status.get("relay")
+        self._command = command = _Command(on, asyncio.get_running_loop().create_future(), copy_context())
         try:
             await self._publish(client, self._relay.on(seconds) if on else self._relay.off())
             async with asyncio.timeout(_CONFIRMED_WITHIN):
-                await confirmed
+                told = await command.confirmed
         except TimeoutError:
             raise Refused("the relay did not confirm it in time", _GATEWAY_TIMEOUT) from None
         except aiomqtt.MqttError as error:
             raise Refused(f"the MQTT broker is gone: {error}", _UNAVAILABLE) from None
         finally:
-            self._confirmation = None
-        if was_on is not on:
-            await self._tell_relay(on=on)
+            self._command = None
+        if told is not None:
+            await asyncio.shield(told)
 
     async def _lock(self) -> None:
         """Have the relay switched off; once it is, nothing is due and nothing is held. Raises Refused."""
@@ -278,28 +289,26 @@ class MqttRelay(Door):
                 await self._tell("device.input.dps.opened" if is_open else "device.input.dps.closed")
 
     async def _relay_is(self, *, on: bool) -> None:
-        waiting = self._confirmation
-        if waiting is not None and waiting[0] is on:
-            if not waiting[1].done():
-                waiting[1].set_result(None)  # whoever waits tells it, as it knows who gave the command
-            return
-        known = self.status.get("relay")
-        if known is not on:
-            await self._tell_relay(on=on, is_news=known is not None)
-        if not on and waiting is None:
-            await self._end_hold()
-
-    async def _tell_relay(self, *, on: bool, is_news: bool = True) -> None:
-        """Keep how the relay stands, and make it an event unless it is the first that is known of it."""
+        known, command = self.status.get("relay"), self._command
         self.status["relay"] = on
-        if is_news:
-            await self._tell("device.input.relay.on" if on else "device.input.relay.off")
+        topic = "device.input.relay.on" if on else "device.input.relay.off"
+        if command is not None and command.on is on and not command.confirmed.done():
+            told = command.context.run(self._begin_to_tell, topic) if known is not on else None
+            command.confirmed.set_result(told)
+            return
+        if known is not None and known is not on:
+            await self._tell(topic)
+        if not on and command is None:
+            await self._end_hold()
 
     async def _tell(self, topic: str) -> None:
         """Keep what has happened at the door, however long the log is away; it goes on also if nobody waits for it."""
+        await asyncio.shield(self._begin_to_tell(topic))
+
+    def _begin_to_tell(self, topic: str) -> asyncio.Future[None]:
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.spawn(self._tell_in_the_end(topic, int(self.now() * 1000), str(uuid7()), kept))
-        await asyncio.shield(kept)
+        return kept
 
     async def _tell_in_the_end(self, topic: str, occurred: int, event_id: str, kept: asyncio.Future[None]) -> None:
         while True:
@@ -313,8 +322,8 @@ class MqttRelay(Door):
             kept.set_result(None)
 
     def _give_up(self, why: str) -> None:
-        if self._confirmation is not None and not self._confirmation[1].done():
-            self._confirmation[1].set_exception(Refused(why, _UNAVAILABLE))
+        if self._command is not None and not self._command.confirmed.done():
+            self._command.confirmed.set_exception(Refused(why, _UNAVAILABLE))
 
     def _is_connected(self) -> bool:
         return self._online

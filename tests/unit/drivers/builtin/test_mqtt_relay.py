@@ -133,6 +133,29 @@ async def test_a_relay_that_is_switched_off_while_it_begins_to_hold_the_door_ope
         assert relay.on
 
 
+async def test_a_relay_that_is_switched_back_in_the_moment_of_its_confirmation(
+    house: House, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both were taken in at once: the relay counted as on from then on, and that it went off was never told."""
+    async with SimulatedRelay("shelly", "dev1").plugged_in(broker):
+        door = await ready(house, broker, dwell=600.0)
+        commanded, receive = asyncio.Event(), module.MqttRelay._receive
+
+        async def receive_both(driver: Any, topic: str, payload: Any, *, is_kept: bool) -> None:
+            await receive(driver, topic, payload, is_kept=is_kept)
+            if payload == b"on":
+                commanded.set()
+                await receive(driver, topic, b"off", is_kept=False)
+
+        monkeypatch.setattr(module.MqttRelay, "_receive", receive_both)
+        assert await house.call(door, "unlock") is True
+        assert commanded.is_set()
+        await until(lambda: happened(house) == ["device.input.relay.on", "device.input.relay.off"])
+        assert house.status(door, "relay") is False
+        told = [event for event in house.events if event.topic.startswith("device.")]
+        assert [msgspec.json.decode(event.metadata).get("by") for event in told] == ["Ada", None]
+
+
 async def ready(house: House, broker: Broker, kind: str = "shelly", **settings: Any) -> str:
     """A module of which it is known how its relay stands."""
     door = await add_relay(house, broker, kind, **settings)
