@@ -10,8 +10,9 @@ from doorstream.log import Connection
 from doorstream.log.embedded import EmbeddedServer, lock_data_directory
 from doorstream.testing import until
 
+# A busy machine is slow, and the first draw of a text builds the tables of Unicode.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")  # that a machine is slow is no fault of the code
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

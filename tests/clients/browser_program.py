@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from node_client import FOLDER, NodeClient
 
-_START_PATIENCE = 60.0
+_START_PATIENCE = 90.0
 _END_PATIENCE = 10.0
 
 AnyClient = TypeVar("AnyClient", bound=NodeClient)

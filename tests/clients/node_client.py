@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 FOLDER = Path(__file__).with_name("node")
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 NAMES = [
     *(entry["event"] for entry in json.loads((FOLDER.parents[1] / "data/pdk-stream-events.json").read_text())),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from doorstream.testing.server import ApiRefused, Demo
 
 _PATIENCE = 60.0
 _UNAVAILABLE = 503
+
+_T = TypeVar("_T")
 
 
 async def put_at_last(demo: Demo, *events: dict[str, Any]) -> list[str]:
@@ -17,25 +20,31 @@ async def put_at_last(demo: Demo, *events: dict[str, Any]) -> list[str]:
     A new worker keeps its callers waiting for some seconds only, then it refuses them until it has read its log: on a
     slow machine that is seen.
     """
-    async with asyncio.timeout(_PATIENCE):
-        while True:
-            try:
-                return await demo.api.ingest(demo.site_id, *events)
-            except ApiRefused as refused:
-                if refused.status != _UNAVAILABLE:
-                    raise
-            await asyncio.sleep(0.05)
+    return await at_last(lambda: demo.api.ingest(demo.site_id, *events))
 
 
 async def ready(demo: Demo) -> None:
     """Wait until the server takes connections of every kind."""
+    await at_last(lambda: demo.api.call("GET", "/readyz"))
+
+
+async def modules_run(demo: Demo) -> None:
+    """Wait until all modules of a new demo run: the server answers before they do."""
+    async with asyncio.timeout(_PATIENCE):
+        while True:
+            items = (await demo.api.call("GET", f"/api/sites/{demo.site_id}/modules"))["items"]
+            if items and all(each["running"] for each in items):
+                return
+            await asyncio.sleep(0.05)
+
+
+async def at_last(ask: Callable[[], Awaitable[_T]]) -> _T:
+    """What is asked for, as soon as it is answered with anything but 503."""
     async with asyncio.timeout(_PATIENCE):
         while True:
             try:
-                await demo.api.call("GET", "/readyz")
+                return await ask()
             except ApiRefused as refused:
                 if refused.status != _UNAVAILABLE:
                     raise
-            else:
-                return
             await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ from pdk_programs import ALLOWED, OPENED
 
 from doorstream.testing.server import Demo
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Program:

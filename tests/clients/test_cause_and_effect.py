@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+from patient import modules_run
 from python_program import program
 from signalr_program import access_token, hub_url
 
@@ -17,7 +18,7 @@ from doorstream.testing.receiver import Receiver
 from doorstream.testing.server import Demo, running_demo
 
 RELAY = "device.input.relay.on"
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 
 class Salto:
@@ -75,6 +76,7 @@ async def test_an_unlock_by_placeos_is_told_in_every_dialect() -> None:
     """PDK's live event, Salto's entry, Parakey's event log and webhook are one event; the log says who did it."""
     async with Receiver() as receiver, running_demo() as demo, aiohttp.ClientSession() as session:
         api, site = demo.api, f"/api/sites/{demo.site_id}"
+        await modules_run(demo)
         await api.call("POST", f"{site}/webhooks", json={"url": receiver.url, "form": "parakey"})
         _, tag, _ = await event_logs(demo, session)
         assert (await event_logs(demo, session, tag))[0] == 304

@@ -96,7 +96,7 @@ async def test_the_websocket_echo_with_websockets(run: Run) -> None:
     """This library sends fragments, checks every frame it gets, and offers compression."""
     websockets = pytest.importorskip("websockets.asyncio.client")
     address = run("websocket_echo")
-    async with websockets.connect(f"ws://{address}/") as ws:
+    async with websockets.connect(f"ws://{address}/", open_timeout=30, close_timeout=30) as ws:
         await ws.send(["frag", "", "ments ", "€😀"])
         assert await ws.recv() == "fragments €😀"
         await ws.send([b"\x00", b"\xff" * 70_000])
@@ -139,9 +139,9 @@ async def test_the_websocket_echo_has_a_limit_to_choose(run: Run) -> None:
 
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]])
 async def test_the_engineio_echo_with_python_engineio(run: Run, transports: list[str]) -> None:
-    address = run("engineio_echo", "--ping-interval", "200", "--ping-timeout", "5000")
+    address = run("engineio_echo", "--ping-interval", "200", "--ping-timeout", "20000")
     received: asyncio.Queue[str | bytes] = asyncio.Queue()
-    client = engineio.AsyncClient()
+    client = engineio.AsyncClient(request_timeout=30)
     client.on("message", received.put)
     await client.connect(f"http://{address}", transports=transports)
     assert client.transport() == transports[-1]
@@ -174,7 +174,7 @@ async def test_the_engineio_echo_speaks_version_3_and_refuses_a_missing_version(
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]])
 async def test_the_socketio_echo_with_python_socketio(run: Run, transports: list[str]) -> None:
     address = run("socketio_echo")
-    client = socketio.AsyncClient()
+    client = socketio.AsyncClient(request_timeout=30)
     received: asyncio.Queue[tuple] = asyncio.Queue()
     for namespace in ("/", "/custom"):
         for name in ("auth", "message-back"):

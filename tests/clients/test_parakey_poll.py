@@ -18,7 +18,7 @@ from patient import put_at_last
 from doorstream.testing.server import Demo, running_demo
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "parakey_poll.py"
-PATIENCE = 30.0
+PATIENCE = 60.0
 INTERVAL = "0.02"
 NOW = 1_780_000_000_000
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from node_client import NodeClient, node_program
+from patient import modules_run
 
 from doorstream.testing.server import Demo, running_demo
 
@@ -27,6 +28,7 @@ BOOKED = {"name": "bookings", "mod": "Bookings", "index": 1}
 async def demo() -> AsyncIterator[Demo]:
     """One server for all tests."""
     async with running_demo() as demo:
+        await modules_run(demo)
         yield demo
         assert "Traceback" not in demo.errors
 
@@ -153,7 +155,7 @@ async def test_pos_08_a_binding_made_before_its_module_exists(demo: Demo) -> Non
         module = await demo.api.call("POST", modules, json=room)
         await client.receives(2)
         assert client.messages[1:] == [{"id": 1, "type": "notify", "value": "[]", "meta": success["meta"]}]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (await demo.api.call("GET", f"{modules}/{module['id']}"))["connected"]:  # noqa: ASYNC110 - over HTTP
                 await asyncio.sleep(0.01)
         book = bind | {"id": 2, "cmd": "exec", "name": "make_booking", "args": [1631058815]}

@@ -18,7 +18,7 @@ COMMAND = Path(sys.executable).with_name("doorstream")
 EXAMPLES = dict(
     re.findall(r"<!-- example: (.+?) -->\n```\w+\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
 )
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,6 +74,7 @@ def node(example: str, tmp_path: Path) -> tuple[str, Path]:
     return "node", program
 
 
+@pytest.mark.timeout(300)
 async def test_examples_of_the_readme(demo: Path, tmp_path: Path) -> None:
     """One demo for all of them: they use its fixed port and credentials."""
     modules = {"NODE_PATH": str(ROOT / "tests/clients/node/node_modules")}

@@ -22,7 +22,7 @@ from doorstream.testing.server import Demo, running_demo
 
 ALLOWED = "device.request.allowed"
 END = "\x1e"
-PATIENCE = 10.0
+PATIENCE = 60.0
 HANDSHAKE_PATIENCE = 90.0
 TOO_LONG = 2_000_000
 JSON, MESSAGEPACK = "json", "messagepack"

@@ -109,9 +109,9 @@ async def test_stateful_reconnect_survives_a_new_worker(kind: str) -> None:
 
 
 async def test_stateful_reconnect_survives_dropped_connections() -> None:
-    """The demo's fault switch drops every connection after a second, and the page never notices."""
+    """The demo's fault switch drops every connection after two seconds, and the page never notices."""
     async with (
-        running_demo(drop_connections_every=1) as demo,
+        running_demo(drop_connections_every=2) as demo,
         hub_client(hub_url(demo), token=await access_token(demo), browser=True, **KINDS["stateful"]) as program,
     ):
         await program.tells("connected")

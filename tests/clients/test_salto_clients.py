@@ -137,7 +137,7 @@ async def test_a_restart_of_everything(name: str) -> None:
         await asyncio.to_thread(demo.stop)
         await asyncio.to_thread(demo.start)
         await demo.api.ingest(demo.site_id, access("between"))
-        await program.until(lambda: program.all("connected")[1:] or program.all("reconnected"), patience=40)
+        await program.until(lambda: program.all("connected")[1:] or program.all("reconnected"))
         await demo.api.ingest(demo.site_id, access("after"))
         await program.until(lambda: "after" in program.ids)
         # pysignalr dials the same address again by itself, and that names no entry.

@@ -96,7 +96,7 @@ class Wire:
 async def read(socket: aiohttp.ClientWebSocketResponse, number: int) -> list[dict[str, Any]]:
     """So many messages, pings left out."""
     messages: list[dict[str, Any]] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(messages) < number:
             records = (await socket.receive_str()).split("\x1e")[:-1]
             messages += [message for message in map(json.loads, records) if message.get("type") != 6]

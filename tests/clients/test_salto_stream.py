@@ -37,7 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "stateful-messagepack": {"stateful": True, "reconnect": True, "messagepack": True},
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
-SALTO_TTL = 8.0
+SALTO_TTL = 12.0
 """Seconds: long enough for programs to start and connect with a fresh token."""
 STRANGER = "0738b8df-329a-4d50-88e7-7a48928c4d6f"
 

@@ -22,7 +22,7 @@ async def url() -> AsyncIterator[str]:
     """The example, running."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(sys.executable, EXAMPLE, "--port", str(port))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -4,7 +4,7 @@
 // ends when what it waits for is there, or fails after PATIENCE.
 const fs = require("fs");
 
-const PATIENCE = 30_000;
+const PATIENCE = 60_000;
 const GIVES = new Set(["read", "ask", "axe", "weigh"]);
 
 module.exports = async ({ page, tell, config }) => {

@@ -18,7 +18,7 @@ from doorstream.testing.server import Demo
 
 _AXE = Path(__file__).parents[2] / "ui/node_modules/axe-core/axe.min.js"
 _DRIVER = "../../dashboard/driver.cjs"
-_PATIENCE = 75.0
+_PATIENCE = 100.0
 DOOR = {"deviceId": "some-door", "device": {"id": "some-door", "name": "Test door"}}
 """Where it happened, in a body: a door that the directory does not know."""
 

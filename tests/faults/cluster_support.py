@@ -13,7 +13,7 @@ from doorstream.log import Connection, LogError
 from doorstream.log.embedded import find_binary
 from doorstream.testing.server import free_port
 
-_READY_WITHIN = 40.0
+_READY_WITHIN = 90.0
 _CONFIGURATION = """\
 server_name: "{name}"
 listen: "127.0.0.1:{port}"

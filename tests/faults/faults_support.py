@@ -214,7 +214,7 @@ def event(event_id: str, topic: str = OPENED, **more: Any) -> dict[str, Any]:
     return {"id": event_id, "topic": topic, "occurred": 1_780_000_000_000, "body": {"deviceId": "door-1"}} | more
 
 
-async def patiently(ask: Callable[[], Coroutine[Any, Any, _T]], patience: float = 20.0) -> _T:
+async def patiently(ask: Callable[[], Coroutine[Any, Any, _T]], patience: float = 60.0) -> _T:
     """What is asked for, as soon as the server is there again."""
     deadline = time.monotonic() + patience
     while True:
@@ -229,18 +229,21 @@ async def patiently(ask: Callable[[], Coroutine[Any, Any, _T]], patience: float 
 async def history(api: Api, site_id: str) -> dict[str, tuple[str, str]]:
     """Every event that is kept, in the order of the log: topic and position by id. Fails if one is there twice."""
     found: dict[str, tuple[str, str]] = {}
-    path = f"/api/sites/{site_id}/events"
-    newest = (await patiently(lambda: api.call("GET", path, params={"limit": "1"})))["events"]
-    after = {"after": f"{newest[0]['position'].partition('.')[0]}.0"} if newest else {}
-    cursor: dict[str, str] = {}
+
+    async def page(**params: str) -> Any:
+        """As soon as it is given: each may come from another worker, or find that NATS has just gone."""
+        return await patiently(lambda: api.call("GET", f"/api/sites/{site_id}/events", params=params))
+
+    newest = (await page(limit="1"))["events"]
+    wanted = {"after": f"{newest[0]['position'].partition('.')[0]}.0"} if newest else {}
     while True:
-        page = await api.call("GET", path, params=after | cursor | {"limit": "5000"})
-        for each in page["events"]:
+        got = await page(limit="5000", **wanted)
+        for each in got["events"]:
             assert each["id"] not in found, f"{each['id']} is kept twice: {found[each['id']]} and {each['position']}"
             found[each["id"]] = (each["topic"], each["position"])
-        if page["next"] is None:
+        if got["next"] is None:
             return found
-        cursor = {"cursor": page["next"]}
+        wanted["cursor"] = got["next"]
 
 
 def check_acknowledged(feeders: Sequence[Feeder], log: Mapping[str, tuple[str, str]]) -> int:
@@ -340,7 +343,7 @@ class Serve:
                 stderr=errors,
             )
 
-    async def start(self, patience: float = 60.0) -> None:
+    async def start(self, patience: float = 90.0) -> None:
         """Start it, or start it again, and wait until it says that it listens.
 
         Whoever joins others, who have an administrator, is given the ``key`` before.
@@ -355,7 +358,7 @@ class Serve:
         printed = re.search(r"ds_\S+", self.output)
         self.key = printed[0] if printed else self.key
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM, patience: float = 30.0) -> int:
+    async def stop(self, number: signal.Signals = signal.SIGTERM, patience: float = 60.0) -> int:
         """End it; returns its exit status. Does nothing if it does not run."""
         process, self.process = self.process, None
         if process is None:

@@ -21,7 +21,7 @@ SIZE = 64_000_000
 RESERVE = 16_000_000  # what is left alone on so small a disk by default
 PAGE = 4096
 PROMPTLY = 15.0  # NATS is given 5 s to answer, and a busy machine adds to it
-RECOVERED_WITHIN = 40.0
+RECOVERED_WITHIN = 60.0
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def test_events_are_refused_before_the_disk_is_full(disk: Path, tmp_path: 
         source = Source(server, site)
         followers, following = await follow(server, site)
         async with following:
-            await until(lambda: followers.sse.is_open and followers.socket.is_open, 30)
+            await until(lambda: followers.sse.is_open and followers.socket.is_open, 60)
             assert (await source.array(large("a", 10)))[0] == 200
             ballast.leave(RESERVE + 8_000_000)
 
@@ -160,7 +160,7 @@ async def test_events_are_refused_before_the_disk_is_full(disk: Path, tmp_path: 
             assert report["accepted"] == 2000 - report["duplicates"]
             log = await history(server.api, site)
             assert set(log) == source.acknowledged
-            await until(lambda: len(followers.sse.ids) == len(followers.socket.ids) == len(log), 20)
+            await until(lambda: len(followers.sse.ids) == len(followers.socket.ids) == len(log), 60)
             followers.check(list(log))
         assert "Traceback" not in server.errors
         assert "no space left" not in (server.data / "nats/nats-server.log").read_text()
@@ -202,7 +202,7 @@ async def test_a_disk_that_is_really_full_under_nats_server(disk: Path, tmp_path
         source = Source(server, site)
         followers, following = await follow(server, site)
         async with following:
-            await until(lambda: followers.sse.is_open and followers.socket.is_open, 30)
+            await until(lambda: followers.sse.is_open and followers.socket.is_open, 60)
             assert (await source.array(large("a", 10)))[0] == 200
             ballast.leave(2 * PAGE)
             if min_free == "default":
@@ -210,7 +210,7 @@ async def test_a_disk_that_is_really_full_under_nats_server(disk: Path, tmp_path
             statuses = {(await source.array(large(name, number)))[0] for name, number in wanted.items()}
             assert statuses == ({507} if min_free == "default" else {503})
             if min_free == "0":
-                await until(lambda: "does not answer and is restarted" in server.errors, 20)
+                await until(lambda: "does not answer and is restarted" in server.errors, 60)
                 assert (await source.array(large("b", 50)))[0] in (503, 507)
             assert await refusal(server, "/readyz") in (503, 507)
 
@@ -220,6 +220,6 @@ async def test_a_disk_that_is_really_full_under_nats_server(disk: Path, tmp_path
             assert (await source.lines(large("d", 50)))[0] == 200
             log = await history(server.api, site)
             assert set(log) == source.acknowledged
-            await until(lambda: len(followers.sse.ids) == len(followers.socket.ids) == len(log), 20)
+            await until(lambda: len(followers.sse.ids) == len(followers.socket.ids) == len(log), 60)
             followers.check(list(log))
         assert "Traceback" not in server.errors

@@ -29,7 +29,7 @@ async def test_a_server_that_stops_for_three_seconds(monkeypatch):
         await asyncio.sleep(3)
         seen = len(got)
         server.resume()
-        await until(lambda: len(got) > seen, 10)
+        await until(lambda: len(got) > seen, 30)
         await load.stop()
         assert load.failures == 0
         await check(log, got, load.acknowledged)
@@ -53,7 +53,7 @@ async def test_everybody_is_answered_in_time_when_the_server_does_not_answer(mon
                 return_exceptions=True,
             )
             assert {type(result) for result in results} == {LogUnavailable}
-            assert loop.time() - started < 15, "one time-out after another are 32 s"
+            assert loop.time() - started < 25, "one time-out after another are 32 s"
         assert stuck, "whoever owns the server is told"
         server.resume()
         assert type(await log.append(event("after"))) is Stored
@@ -89,11 +89,11 @@ async def test_a_server_that_stops_for_longer_than_we_wait_is_given_up_and_found
         await server.pause()
         monkeypatch.setattr(commit_module, "REQUEST_TIMEOUT", 0.5)
         waiting = asyncio.create_task(log.append_batch([large_event(f"large-{n}") for n in range(200)]))
-        await until(lambda: not connection.client.is_connected, 20)
+        await until(lambda: not connection.client.is_connected)
         assert type((await asyncio.gather(waiting, return_exceptions=True))[0]) is LogUnavailable
         monkeypatch.undo()
         server.resume()
-        await until(lambda: connection.client.is_connected, 20)
+        await until(lambda: connection.client.is_connected)
         await log.append(event("after"))
         await until(lambda: got and got[-1][1] == "after")
         assert [one for _, one in got] == ["before", "after"]

@@ -30,11 +30,12 @@ from faults_support import (
 from doorstream.testing.nats import NatsServer, nats_server
 from doorstream.testing.server import Demo, running_demo
 
-PROMPTLY = 15.0  # REQUEST_TIMEOUT, the start of a worker, and what a busy machine adds
-BACK_WITHIN = 20.0
+PROMPTLY = 15.0  # REQUEST_TIMEOUT, and what a busy machine adds
+WORKER_STARTS_WITHIN = 40.0  # and answers that it is recovering
+BACK_WITHIN = 60.0
 
 
-async def ask(url: str, path: str, key: str = "", **request: object) -> int:
+async def ask(url: str, path: str, key: str = "", *, within: float = PROMPTLY, **request: object) -> int:
     """The status of an answer, which must come soon."""
     began = time.monotonic()
     method = "POST" if request else "GET"
@@ -43,7 +44,7 @@ async def ask(url: str, path: str, key: str = "", **request: object) -> int:
         session.request(method, url + path, **request) as response,  # type: ignore[arg-type]
     ):
         await response.read()
-    assert time.monotonic() - began < PROMPTLY, f"{path} took too long"
+    assert time.monotonic() - began < within, f"{path} took too long"
     if response.status == 503:
         assert int(response.headers["Retry-After"]) > 0
         assert response.content_type == "application/problem+json"
@@ -64,7 +65,7 @@ class Watch:
         """Have events go in and out."""
         feeding = asyncio.create_task(self.feeder.run())
         async with running(self.sse.run(), self.socket.run()):
-            await until(lambda: self.sse.is_open and self.socket.is_open and self.feeder.acknowledged, 30)
+            await until(lambda: self.sse.is_open and self.socket.is_open and self.feeder.acknowledged, 60)
             await asyncio.sleep(0.5)
             yield
             acknowledged = len(self.feeder.acknowledged)
@@ -109,6 +110,7 @@ async def nats() -> AsyncIterator[NatsServer]:
         yield server
 
 
+@pytest.mark.timeout(300)
 async def test_nats_does_not_answer_for_long(nats: NatsServer, tmp_path: Path) -> None:
     """Both take their time, so they are waited for together."""
     await asyncio.gather(paused_for_30_seconds(nats), embedded_and_hanging(tmp_path))
@@ -133,20 +135,21 @@ async def embedded_and_hanging(tmp_path: Path) -> None:
     async with serving(tmp_path) as (server, site):
         reader = SseReader(server.url, server.key, site)
         async with running(reader.run()):
-            await until(lambda: reader.is_open, 30)
+            await until(lambda: reader.is_open, 60)
             hanging = next(pid for pid, name in children_of(server.pid).items() if name == "nats-server")
             os.kill(hanging, signal.SIGSTOP)
             path = f"/api/sites/{site}/events"
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while await ask(server.url, path, server.key, json=event("repeated")) != 200:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.1)
             assert list(await history(server.api, site)) == ["repeated"]
-            await until(lambda: reader.ids == ["repeated"], 30)
+            await until(lambda: reader.ids == ["repeated"], 60)
             assert reader.opened == 1
             assert hanging not in children_of(server.pid)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("end", ["kill", "terminate"])
 async def test_nats_is_gone_for_some_seconds(nats: NatsServer, end: str) -> None:
     """Nobody listens at its address, then it is back with the same store."""
@@ -161,22 +164,24 @@ async def test_nats_is_gone_for_some_seconds(nats: NatsServer, end: str) -> None
             await nats.start()
 
 
+@pytest.mark.timeout(300)
 async def test_a_worker_that_starts_without_nats(nats: NatsServer) -> None:
     """It says that it is recovering, and needs nobody to go on when NATS is back."""
     async with running_demo(nats_url=nats.url) as demo:
         key, site = demo.credentials["admin"]["api_key"], demo.site_id
         reader = SseReader(demo.url, key, site)
         async with running(reader.run()):
-            await until(lambda: reader.is_open, 30)
+            await until(lambda: reader.is_open, 60)
             await demo.api.ingest(site, event("before"))
-            await until(lambda: reader.ids == ["before"], 30)
+            await until(lambda: reader.ids == ["before"], 60)
             await nats.terminate()
             await asyncio.to_thread(demo.kill_worker)
-            assert await ask(demo.url, f"/api/sites/{site}/events", key, json=event("during")) == 503
+            path = f"/api/sites/{site}/events"
+            assert await ask(demo.url, path, key, within=WORKER_STARTS_WITHIN, json=event("during")) == 503
             assert await ask(demo.url, "/api/sites", key) == 503
             await nats.start()
             deadline = time.monotonic() + BACK_WITHIN
-            while await ask(demo.url, f"/api/sites/{site}/events", key, json=event("after")) != 200:
+            while await ask(demo.url, path, key, json=event("after")) != 200:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.1)
-            await until(lambda: reader.ids == ["before", "after"], 30)
+            await until(lambda: reader.ids == ["before", "after"], 60)

@@ -27,7 +27,7 @@ from faults_support import (
     until,
 )
 
-SOON = 8.0  # then whoever has not ended is killed
+SOON = 20.0  # a busy machine included; whether somebody had to be killed is told by what a worker leaves behind
 
 
 async def stalled(server: Serve, request: str) -> socket.socket:
@@ -47,7 +47,7 @@ async def test_it_ends_soon_with_clients_of_every_kind(tmp_path: Path) -> None:
         sio = SocketIOReader(server.url, site, token, [OPENED])
         session = await exits.enter_async_context(aiohttp.ClientSession())
         await exits.enter_async_context(running(sse.run(), sio.run()))
-        await until(lambda: sse.is_open and sio.is_open, 30)
+        await until(lambda: sse.is_open and sio.is_open, 60)
         for _ in range(3):
             exits.enter_context(await stalled(server, f"GET /api/sites/{site}/stream HTTP/1.1"))
         polling = f"{server.url}/socket.io/?EIO=4&transport=polling&systemId={site}&token={token}"
@@ -60,22 +60,23 @@ async def test_it_ends_soon_with_clients_of_every_kind(tmp_path: Path) -> None:
         for start in range(0, 400, 40):
             many = [event(f"e-{start + n}", body={"note": "x" * 20_000}) for n in range(40)]
             await server.api.ingest(site, *many)
-        await until(lambda: {"e-399", "upload-0"} <= set(sse.ids), 30)
+        await until(lambda: {"e-399", "upload-0"} <= set(sse.ids), 60)
 
         children = children_of(server.pid)
         began = time.monotonic()
         assert await server.stop(signal.SIGTERM) == 0
         assert time.monotonic() - began < SOON
         assert not any(map(is_running, children))
+        assert not list(server.data.glob("*-wal")), "the worker was killed: whoever ends by itself closes its databases"
         assert "Traceback" not in server.errors
         assert "Error" not in server.errors
 
         await server.start()
         log = await history(server.api, site)
         assert len([each for each in log if each.startswith("e-")]) == 400
-        await until(lambda: sse.opened == sio.opened == 2, 30)
+        await until(lambda: sse.opened == sio.opened == 2, 60)
         await server.api.ingest(site, event("after"))
-        await until(lambda: sse.ids[-1] == sio.ids[-1] == "after", 30)
+        await until(lambda: sse.ids[-1] == sio.ids[-1] == "after", 60)
         assert sio.recovered == 1
         told = [each for each in sio.ids if not each.startswith("upload-")]
         assert told == [*(f"e-{number}" for number in range(400)), "after"]
@@ -110,7 +111,7 @@ async def test_no_secret_is_written_down(tmp_path: Path) -> None:
         basic = base64.b64encode(":".join(credentials).encode()).decode()
         sio = SocketIOReader(server.url, site, token, [OPENED])
         async with running(sio.run()), aiohttp.ClientSession() as session:
-            await until(lambda: sio.is_open, 30)
+            await until(lambda: sio.is_open, 60)
             for path in (
                 f"/api/sites/{site}/stream?ticket={ticket}x",
                 f"/api/sites/{site}/events?api_key={server.key}",

@@ -50,7 +50,7 @@ async def run(*arguments: str | Path, patience: float = 60.0) -> Ended:
         if process.returncode is None:
             process.kill()
     seconds = time.monotonic() - began
-    await until(lambda: not marked(mark), 15, lambda: f"left running: {marked(mark)}")
+    await until(lambda: not marked(mark), 60, lambda: f"left running: {marked(mark)}")
     assert process.returncode is not None
     return Ended(process.returncode, output.decode(), errors.decode(), seconds)
 
@@ -142,7 +142,7 @@ async def test_a_start_waits_for_its_predecessor(tmp_path: Path) -> None:
         assert other.output == ""
         await server.stop()
         try:
-            await until(lambda: "listens on" in other.output, 30, lambda: other.errors)
+            await until(lambda: "listens on" in other.output, 60, lambda: other.errors)
             assert list(await history(other.api, site)) == ["before"]
         finally:
             assert await other.stop() == 0
@@ -160,7 +160,7 @@ async def test_a_start_that_waits_can_be_interrupted(tmp_path: Path) -> None:
         for other in waiting:
             other.launch()
         lock = (server.data / "lock").resolve()
-        await until(lambda: all(has_open(other.pid, lock) for other in waiting), 20)
+        await until(lambda: all(has_open(other.pid, lock) for other in waiting), 60)
         await asyncio.sleep(0.2)  # it tries again and again
         # Whoever goes on waiting ends in vain and says 2.
         stopped = await asyncio.gather(waiting[0].stop(signal.SIGINT), waiting[1].stop(signal.SIGTERM))
@@ -198,13 +198,13 @@ async def test_the_first_line_of_the_demo(tmp_path: Path) -> None:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), 30)
+        line = await asyncio.wait_for(process.stdout.readline(), 60)
         credentials = json.loads(line)
         api = Api(credentials["url"], credentials["admin"]["api_key"])
         assert (await api.call("GET", "/readyz"))["status"] == "ready"
         assert [site["id"] for site in (await api.call("GET", "/api/sites"))["items"]] == [credentials["site_id"]]
         process.send_signal(signal.SIGTERM)
-        rest, errors = await asyncio.wait_for(process.communicate(), 30)
+        rest, errors = await asyncio.wait_for(process.communicate(), 60)
         assert (process.returncode, rest, errors) == (0, b"", b"")
         printed.append(credentials)
     first, second = printed
@@ -249,7 +249,7 @@ async def test_the_administrators_key_is_told_once(tmp_path: Path) -> None:
         assert "administrator" in server.output
         children = children_of(server.pid)
         assert await server.stop(signal.SIGINT) == 0
-        await until(lambda: not any(map(is_running, children)), 15)
+        await until(lambda: not any(map(is_running, children)), 60)
         await server.start()
         assert "ds_" not in server.output
         await server.api.call("GET", "/api/clients")

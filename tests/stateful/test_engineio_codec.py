@@ -21,8 +21,6 @@ from doorstream.protocols.engineio import (
 )
 from doorstream.protocols.engineio.payloads import SEPARATOR
 
-# A busy machine is slow, and the first draw of a text builds the tables of Unicode.
-
 TEXT = st.text(alphabet=st.characters(exclude_characters=SEPARATOR, exclude_categories=["Cs"]))
 PACKETS = st.one_of(
     st.builds(Packet, st.sampled_from(PacketType), TEXT), st.builds(Packet, st.just(PacketType.MESSAGE), st.binary())

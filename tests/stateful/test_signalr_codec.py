@@ -27,8 +27,6 @@ from doorstream.protocols.signalr import (
     StreamItem,
 )
 
-# A busy machine is slow, and the first draw of a text builds the tables of Unicode.
-
 TEXTS = st.text(max_size=20)
 SCALARS = (
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS

@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 
 from doorstream.protocols.socketio import Connect, Decoder, Packet, PacketType, Session, SocketIOError, encode_packet
 
-# A busy machine is slow, and the first draw of a text builds the tables of Unicode.
-
 TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=10)
 KEYS = TEXT.filter(lambda key: key != "_placeholder")
 NUMBERS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False))

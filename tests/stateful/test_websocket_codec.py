@@ -19,8 +19,6 @@ from doorstream.protocols.websocket import (
     unmask,
 )
 
-# A busy machine is slow, and the first draw of a text builds the tables of Unicode.
-
 
 def masked(opcode: int, payload: bytes, mask: bytes, *, fin: bool) -> bytes:
     """Build a frame as a client sends it."""

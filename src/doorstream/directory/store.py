@@ -44,7 +44,7 @@ class Store:
         """Stop; writes that wait fail with LogUnavailable."""
         await self._tail.stop()
         await self._bucket.stream.close()
-        self._waiting.fail(LogUnavailable("shutting down"))
+        self._waiting.fail(lambda: LogUnavailable("shutting down"))
 
     async def write(self, changes: Sequence[Change]) -> None:
         """Store up to 1,000 changes, all or none, and wait until the mirror has them.

@@ -10,11 +10,12 @@ import contextlib
 import fcntl
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import structlog
 
@@ -27,6 +28,8 @@ _T = TypeVar("_T")
 
 
 _UNKNOWN = (-1, -1)
+_PATIENCE = 30.0  # with others who make or delete the file, or write to it
+_POLL = 0.02
 
 
 class FileGone(sqlite3.DatabaseError):
@@ -76,6 +79,7 @@ class DerivedFile:
         self._own = _Own()
         self._connections: list[sqlite3.Connection] = []
         self._generation = 0
+        self._is_closing = False
         self._identity = (0, 0)
         self._epoch = ""
         self._waiting = Waiters()
@@ -104,6 +108,7 @@ class DerivedFile:
 
     def close(self) -> None:
         """Close it; what is being read or written is finished first."""
+        self._is_closing = True
         self._writer.shutdown()
         self._readers.shutdown()
         for connection in self._connections:
@@ -213,39 +218,56 @@ class DerivedFile:
         with self._alone():
             if self._identify() == self._identity:
                 for suffix in ("", "-wal", "-shm"):
-                    self._beside(suffix).unlink(missing_ok=True)
+                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
             return self._prepare()
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """While no other process deletes the file or makes it, which is done in several steps."""
-        with self._beside("-lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        """While no other process deletes the file or makes it, which is done in several steps; raises sqlite3.Error."""
+        try:
+            lock = self._path.with_suffix(".lock").open("a")
+        except OSError as error:
+            raise sqlite3.OperationalError(f"unable to open {error.filename}: {error.strerror}") from None
+        with lock:
+            self._wait_for(lock)
             yield
 
-    def _beside(self, suffix: str) -> Path:
-        return self._path.with_name(self._path.name + suffix)
+    def _wait_for(self, lock: TextIO) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if self._is_closing or time.monotonic() > deadline:
+                    raise sqlite3.OperationalError("database is locked") from None
+                time.sleep(_POLL)
+            else:
+                return
 
     def _prepare(self) -> tuple[int, ...]:
         """Connect to the file that has our name now, and return what it says of its progress."""
-        found, self._identity = self._identify(), _UNKNOWN
+        self._identity = _UNKNOWN  # it may be good, and another's: it is not to be deleted
         try:
-            connection = self._connect()
-            connection.executescript(self._layout.schema)
+            progress = self._read_progress(self._connect())
         except sqlite3.Error as error:
-            if self.is_damage(error):  # else it may be good, and another's: it is not to be deleted
-                self._identity = found
+            if self.is_damage(error):
+                self._identity = self._identify()
             raise
-        self._identity = self._identify()  # it may just have been made
-        row: tuple[Any, ...] | None = connection.execute(self._get).fetchone()
-        if row is None or row[0] != self._epoch:
-            for table in self._layout.tables:
-                connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
-            row = (self._epoch, *self._none)
-            connection.execute(self._set, row)
+        self._identity = self._identify()
         self._generation += 1  # from here on the readers open this file
         self._own.generation = self._generation
-        return row[1:]
+        return progress
+
+    def _read_progress(self, connection: sqlite3.Connection) -> tuple[int, ...]:
+        """What the file says of it; a new one, and one of another stream, is made to say that nothing is in it."""
+        connection.executescript(self._layout.schema)
+        found: tuple[Any, ...] | None = connection.execute(self._get).fetchone()
+        if found is None or found[0] != self._epoch:
+            for table in self._layout.tables:
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+            found = (self._epoch, *self._none)
+            connection.execute(self._set, found)
+        return found[1:]
 
     def _connection(self) -> sqlite3.Connection:
         """This thread's own connection."""
@@ -259,7 +281,7 @@ class DerivedFile:
             self._connections.remove(self._own.connection)
             self._own.connection.close()
             self._own.connection = None
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=_PATIENCE)
         self._connections.append(connection)
         self._own.connection = connection
         connection.execute("PRAGMA journal_mode = WAL")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
+from collections.abc import Callable
 
 
 class Waiters:
@@ -11,18 +11,14 @@ class Waiters:
 
     def __init__(self) -> None:
         self._waiting: dict[int, set[asyncio.Future[None]]] = {}
-        self._order: list[int] = []
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     async def wait(self, sequence: int) -> None:
-        """Wait until ``release`` is called with that sequence or a later one; raises what ``fail`` is given."""
+        """Wait until ``release`` is called with that sequence or a later one; raises what ``fail`` makes."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if sequence not in self._waiting:
-            self._waiting[sequence] = set()
-            heapq.heappush(self._order, sequence)
-        self._waiting[sequence].add(waiting)
+        self._waiting.setdefault(sequence, set()).add(waiting)
         try:
             await waiting
         finally:
@@ -30,19 +26,18 @@ class Waiters:
 
     def release(self, sequence: int) -> None:
         """Let go on who waits for that sequence or for one before it."""
-        while self._order and self._order[0] <= sequence:
-            for waiting in self._waiting.pop(heapq.heappop(self._order), ()):
+        for reached in [each for each in self._waiting if each <= sequence]:
+            for waiting in self._waiting.pop(reached):
                 if not waiting.done():
                     waiting.set_result(None)
 
-    def fail(self, error: Exception) -> None:
-        """Have everybody who waits get that error."""
+    def fail(self, error: Callable[[], Exception]) -> None:
+        """Have everybody who waits get such an error, each one of its own."""
         for together in self._waiting.values():
             for waiting in together:
                 if not waiting.done():
-                    waiting.set_exception(error)
+                    waiting.set_exception(error())
         self._waiting.clear()
-        self._order.clear()
 
     def _forget(self, sequence: int, waiting: asyncio.Future[None]) -> None:
         """Keep nothing of who gave up."""

@@ -116,7 +116,9 @@ class Worker:
         """Wait for the services a little, so that clients who dial again wait too instead of being refused."""
         await receive()
         self._opened = asyncio.create_task(self._open())
-        await asyncio.wait([self._opened], timeout=_PATIENCE)
+        ending = asyncio.create_task(self._ending.wait())
+        await asyncio.wait([self._opened, ending], timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
         scope["state"]["gateway"] = self._gateway
         await send({"type": "lifespan.startup.complete"})
         await receive()

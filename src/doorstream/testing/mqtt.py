@@ -22,7 +22,7 @@ from doorstream.drivers.builtin.relays import Kind
 from doorstream.log.embedded import find_binary
 from doorstream.testing.server import free_port
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _PULSE_TENTHS = 111
 _CONFIGURATION = """
 server_name: broker

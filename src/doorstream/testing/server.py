@@ -23,8 +23,8 @@ import aiohttp
 
 from doorstream.log.embedded import free_port as free_port  # noqa: PLC0414 - tests have it from here
 
-_START_PATIENCE = 30.0
-_STOP_PATIENCE = 20.0
+_START_PATIENCE = 90.0
+_STOP_PATIENCE = 60.0
 _POLL = 0.01
 _PROGRAM = """
 import json, os

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def until(condition: Callable[[], object], patience: float = 10.0) -> None:
+async def until(condition: Callable[[], object], patience: float = 60.0) -> None:
     """Return when the condition holds; raises TimeoutError after ``patience`` seconds."""
     async with asyncio.timeout(patience):
         while not condition():  # noqa: ASYNC110 - the condition is anybody's

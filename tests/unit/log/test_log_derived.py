@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import sqlite3
 import threading
 
@@ -177,24 +178,45 @@ async def test_a_file_that_somebody_else_has_begun_is_taken(open_file, path):
     assert await second.read(words) == ["a", "c"]
 
 
-async def test_somebody_elses_file_that_is_locked_at_the_moment_is_not_deleted(open_file, path, monkeypatch):
+@pytest.mark.parametrize("step", ["_connect", "_read_progress"])
+async def test_somebody_elses_file_that_is_locked_at_the_moment_is_not_deleted(open_file, path, monkeypatch, step):
     """Who was refused it once used to take it for the damaged one at the next attempt."""
     first, second = await open_file(), await open_file()
     path.unlink()
     await first.begin_again()
     await first.apply((5, 0), write, "a")
 
-    def refused(_self):
+    def refused(*_):
         raise sqlite3.OperationalError("database is locked")
 
     with monkeypatch.context() as patch:
-        patch.setattr(DerivedFile, "_connect", refused)
+        patch.setattr(DerivedFile, step, refused)
         with pytest.raises(sqlite3.OperationalError):
             await second.begin_again()
     await second.begin_again()
     assert (second.applied, await second.read(words)) == (5, ["a"])
     await first.apply((6, 0), write, "c")
     assert await second.read(words) == ["a", "c"]
+
+
+async def test_a_lock_that_cannot_be_had_is_an_error_of_the_file(open_file, path):
+    """As everything else is that the system refuses; its owners know what to do then."""
+    path.with_suffix(".lock").mkdir()
+    with pytest.raises(sqlite3.OperationalError, match=r"unable to open .*lock: Is a directory"):
+        await open_file()
+
+
+async def test_who_waits_for_the_lock_can_be_closed(open_file, path):
+    """Whoever holds it may be stopped, or have much to do."""
+    file = await open_file()
+    with path.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        beginning = asyncio.create_task(file.begin_again())
+        await asyncio.sleep(0.1)
+        assert not beginning.done()
+        await asyncio.to_thread(file.close)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            await beginning
 
 
 async def test_while_one_makes_the_file_others_wait(open_file, path, monkeypatch):

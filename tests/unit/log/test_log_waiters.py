@@ -38,9 +38,6 @@ async def test_nothing_is_kept_of_who_gives_up():
     waiters.release(5)
     await again
     assert not waiters
-    (late,) = await waiting_for(waiters, 6)
-    waiters.release(6)
-    await late
 
 
 async def test_a_stop_that_comes_together_with_the_release():
@@ -58,7 +55,7 @@ async def test_everybody_is_told_of_the_end():
     waiters = Waiters()
     tasks = await waiting_for(waiters, 1, 2, 2)
     tasks[0].cancel()
-    waiters.fail(LogUnavailable("shutting down"))
+    waiters.fail(lambda: LogUnavailable("shutting down"))
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(results[0], asyncio.CancelledError)
     assert [str(each) for each in results[1:]] == ["shutting down"] * 2

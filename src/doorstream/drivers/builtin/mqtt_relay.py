@@ -90,6 +90,8 @@ class MqttRelay(Door):
     _command: _Command | None = None
     _turn: asyncio.Lock
     """Held by whoever has the relay switched, from the look at how things stand to the relay's confirmation."""
+    _telling: asyncio.Lock
+    """Held by what is told next: the log has it in the order in which it happened."""
     _locking: Handle | None = None
 
     async def on_load(self) -> None:
@@ -98,7 +100,7 @@ class MqttRelay(Door):
         settings = self.settings
         number = settings.relay if settings.relay is not None else int(settings.kind == "tasmota")
         self._relay = RELAYS[settings.kind](settings.device, number, settings.contact)
-        self._turn = asyncio.Lock()
+        self._turn, self._telling = asyncio.Lock(), asyncio.Lock()
         self.status.setdefault(_HELD, self._state.mode is Mode.HELD_OPEN)
         self.spawn(self._stay_connected())
         self._lock_in_time()
@@ -298,7 +300,7 @@ class MqttRelay(Door):
             return
         if known is not None and known is not on:
             await self._tell(topic)
-        if not on and command is None:
+        if not on and (command is None or command.on):  # a command to switch off ends it, too, once it is confirmed
             await self._end_hold()
 
     async def _tell(self, topic: str) -> None:
@@ -311,13 +313,14 @@ class MqttRelay(Door):
         return kept
 
     async def _tell_in_the_end(self, topic: str, occurred: int, event_id: str, kept: asyncio.Future[None]) -> None:
-        while True:
-            try:
-                await self.emit(topic, occurred=occurred, id=event_id)
-            except (LogUnavailable, StorageFull):
-                await self.sleep(_LOG_PAUSE)
-            else:
-                break
+        async with self._telling:
+            while True:
+                try:
+                    await self.emit(topic, occurred=occurred, id=event_id)
+                except (LogUnavailable, StorageFull):
+                    await self.sleep(_LOG_PAUSE)
+                else:
+                    break
         if not kept.done():
             kept.set_result(None)
 

@@ -15,7 +15,7 @@ from doorstream.directory import SYSTEM
 from doorstream.drivers import ExecutionFailed
 from doorstream.drivers.builtin import mqtt_relay as module
 from doorstream.drivers.builtin.relays import RELAYS, Said
-from doorstream.log import Connection
+from doorstream.log import Connection, LogUnavailable
 from doorstream.testing import SITE, until
 from doorstream.testing.modules import House, running_drivers
 from doorstream.testing.mqtt import Broker, SimulatedRelay, mqtt_broker
@@ -154,6 +154,48 @@ async def test_a_relay_that_is_switched_back_in_the_moment_of_its_confirmation(
         assert house.status(door, "relay") is False
         told = [event for event in house.events if event.topic.startswith("device.")]
         assert [msgspec.json.decode(event.metadata).get("by") for event in told] == ["Ada", None]
+
+
+async def test_what_happened_first_is_kept_first(house: House, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the log is away when it happens: what came next could overtake it, and the door count as unlocked."""
+    monkeypatch.setattr(module, "_LOG_PAUSE", 0.2)
+    put_values, refused = house.ingest.put_values, []
+
+    async def put_the_second_time(*given: Any) -> Any:
+        if not refused:
+            refused.append(given)
+            raise LogUnavailable("NATS is away")
+        return await put_values(*given)
+
+    async with SimulatedRelay("shelly", "dev1").plugged_in(broker) as relay:
+        door = await ready(house, broker, dwell=600.0)
+        monkeypatch.setattr(house.ingest, "put_values", put_the_second_time)
+        unlocking = asyncio.create_task(house.call(door, "unlock"))
+        await until(lambda: refused)
+        await relay.switch(on=False)
+        assert await unlocking is True
+        await until(lambda: len(happened(house)) == 2)
+        assert happened(house) == ["device.input.relay.on", "device.input.relay.off"]
+
+
+async def test_a_hold_ends_with_the_relay_also_while_a_command_waits(
+    house: House, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It went on: who unlocked the door from then on was told that it is, and it was locked."""
+    monkeypatch.setattr(module, "_CONFIRMED_WITHIN", 0.2)
+    async with SimulatedRelay("shelly", "dev1").plugged_in(broker) as relay:
+        door = await ready(house, broker)
+        await house.call(door, "hold_open")
+        relay.is_deaf = True
+        again = asyncio.create_task(house.call(door, "hold_open"))
+        await asyncio.sleep(0.05)
+        await relay.switch(on=False)
+        with pytest.raises(ExecutionFailed):
+            await again
+        await until(lambda: house.status(door, "held") is False)
+        relay.is_deaf = False
+        assert await house.call(door, "unlock") is True
+        assert relay.on
 
 
 async def ready(house: House, broker: Broker, kind: str = "shelly", **settings: Any) -> str:
