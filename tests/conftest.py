@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from doorstream.log import Connection
 from doorstream.log.embedded import EmbeddedServer, lock_data_directory
-from doorstream.testing import until
+from doorstream.testing.nats import removed
 
 # A busy machine is slow, and the first draw of a text builds the tables of Unicode.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,10 +36,7 @@ async def nats_url(shared_server: EmbeddedServer) -> str:
     for name in (await connection.api("STREAM.NAMES"))["streams"] or ():
         await connection.api(f"STREAM.DELETE.{name}")
     await connection.close()
-    # It removes what a deleted stream kept after it has answered. A stream of the same name that is created or deleted
-    # meanwhile is now and then refused ("error creating store for stream", 10049), or has what the first one had.
-    streams = shared_server._directory / "store" / "jetstream"
-    await until(lambda: not any(streams.glob("*/streams/*")), 60)
+    await removed(shared_server)
     return shared_server.url
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -38,13 +39,15 @@ async def modules_run(demo: Demo) -> None:
             await asyncio.sleep(0.05)
 
 
-async def at_last(ask: Callable[[], Awaitable[_T]]) -> _T:
-    """What is asked for, as soon as it is answered with anything but 503."""
-    async with asyncio.timeout(_PATIENCE):
-        while True:
-            try:
-                return await ask()
-            except ApiRefused as refused:
-                if refused.status != _UNAVAILABLE:
-                    raise
-            await asyncio.sleep(0.05)
+async def at_last(
+    ask: Callable[[], Awaitable[_T]], patience: float = _PATIENCE, *, away: tuple[type[Exception], ...] = ()
+) -> _T:
+    """What is asked for, as soon as it is answered with anything but 503, or does not fail with one of ``away``."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return await ask()
+        except (ApiRefused, *away) as error:
+            if time.monotonic() > deadline or (isinstance(error, ApiRefused) and error.status != _UNAVAILABLE):
+                raise
+        await asyncio.sleep(0.05)

@@ -116,7 +116,6 @@ async def test_with_the_credential_in_the_query(demo: Demo) -> None:
         assert "api-key" in (await page.tells("socket"))["query"]
 
 
-@pytest.mark.timeout(300)
 async def test_pos_15_reconnects_after_a_restart_and_binds_again() -> None:
     """The whole server is killed and started again: the page comes back and gets the present value."""
     async with running_demo(fixed_port=True) as demo:

@@ -74,7 +74,6 @@ def node(example: str, tmp_path: Path) -> tuple[str, Path]:
     return "node", program
 
 
-@pytest.mark.timeout(300)
 async def test_examples_of_the_readme(demo: Path, tmp_path: Path) -> None:
     """One demo for all of them: they use its fixed port and credentials."""
     modules = {"NODE_PATH": str(ROOT / "tests/clients/node/node_modules")}

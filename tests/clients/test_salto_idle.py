@@ -15,7 +15,6 @@ IDLE = 125.0
 
 
 @pytest.mark.browser
-@pytest.mark.timeout(300)
 async def test_sal_10_idle_for_two_minutes() -> None:
     """Clients give up after 30 s of silence, and so do we: either must hear from the other."""
     async with running_demo() as demo, AsyncExitStack() as stack:

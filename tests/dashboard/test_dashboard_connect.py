@@ -220,7 +220,6 @@ async def test_the_copied_commands_that_run_once(programs: dict[tuple[str, str],
     assert re.findall(r"HTTP/1.1 (\d+)", answers) == ["200", "304"]
 
 
-@pytest.mark.timeout(300)
 async def test_copied_programs_outlive_their_server() -> None:
     """They begin before the server is there again, say why they wait, wait in between, and then go on."""
 

@@ -84,7 +84,6 @@ async def put(demo: Demo, *names: str) -> None:
     await demo.api.ingest(demo.site_id, *passing(*names))
 
 
-@pytest.mark.timeout(300)
 async def test_a_restart_under_an_open_page_leaves_no_gap() -> None:
     """It says plainly that the server is away; and when it is back, what happened since is there, once and in order."""
     async with running_demo(fixed_port=True) as demo, person_at(demo) as person:

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from doorstream.testing.server import Api, ApiRefused, free_port
+from clients.patient import at_last
+from doorstream.testing.server import Api, free_port
 
 _T = TypeVar("_T")
 
@@ -216,14 +217,7 @@ def event(event_id: str, topic: str = OPENED, **more: Any) -> dict[str, Any]:
 
 async def patiently(ask: Callable[[], Coroutine[Any, Any, _T]], patience: float = 60.0) -> _T:
     """What is asked for, as soon as the server is there again."""
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return await ask()
-        except (ApiRefused, *_AWAY) as error:
-            if time.monotonic() > deadline or (isinstance(error, ApiRefused) and error.status != 503):
-                raise
-        await asyncio.sleep(_REPEAT_AFTER)
+    return await at_last(ask, patience, away=_AWAY)
 
 
 async def history(api: Api, site_id: str) -> dict[str, tuple[str, str]]:

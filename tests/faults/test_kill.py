@@ -112,7 +112,6 @@ def _ids_of(reader: SseReader | SocketIOReader | object) -> Ids:
     return lambda: reader.ids  # type: ignore[attr-defined]
 
 
-@pytest.mark.timeout(300)
 async def test_nothing_acknowledged_is_lost_by_21_kills() -> None:
     """Worker, nats-server and parent are killed while events go in and clients of every kind follow."""
     seed = os.environ.get("DOORSTREAM_FAULTS_SEED") or os.urandom(4).hex()
@@ -155,7 +154,6 @@ async def kill_in_turn(demo: Demo, order: list[str], rng: random.Random, seed: s
     assert token not in demo.errors
 
 
-@pytest.mark.timeout(300)
 async def test_children_end_with_a_killed_parent(tmp_path: Path) -> None:
     """No worker and no nats-server stays behind, and the next start on the same data need not wait.
 

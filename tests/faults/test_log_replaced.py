@@ -7,7 +7,6 @@ import re
 import shutil
 from pathlib import Path
 
-import pytest
 from faults_support import Serve, SseReader, children_of, event, patiently, running, serving, until
 
 from doorstream.testing.nats import NatsServer, nats_server
@@ -35,7 +34,6 @@ async def epoch(server: Serve) -> str:
     return found
 
 
-@pytest.mark.timeout(300)
 async def test_a_deleted_store_begins_a_new_log(tmp_path: Path) -> None:
     """The worker ends and begins anew, a follower is told of the gap, and the new administrator's key is shown."""
     async with nats_server() as nats, serving(tmp_path, "--nats-url", nats.url) as (server, site_id):
@@ -56,7 +54,6 @@ async def test_a_deleted_store_begins_a_new_log(tmp_path: Path) -> None:
             await until(lambda: follower.gaps == 1 and "new" in follower.ids, NOTICED_WITHIN)
 
 
-@pytest.mark.timeout(300)
 async def test_an_older_copy_is_noticed_and_its_followers_are_told(tmp_path: Path) -> None:
     """The epoch is the same, but sequences that were handed out already would come a second time.
 
@@ -83,7 +80,6 @@ async def test_an_older_copy_is_noticed_and_its_followers_are_told(tmp_path: Pat
             await until(lambda: "after" in follower.ids, NOTICED_WITHIN)
 
 
-@pytest.mark.timeout(300)
 async def test_the_same_store_goes_on_with_the_same_worker(tmp_path: Path) -> None:
     """A restart of NATS is no reason to end anything, and what was asked for meanwhile is answered."""
     async with nats_server() as nats, serving(tmp_path, "--nats-url", nats.url) as (server, site_id):

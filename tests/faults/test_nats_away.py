@@ -110,7 +110,6 @@ async def nats() -> AsyncIterator[NatsServer]:
         yield server
 
 
-@pytest.mark.timeout(300)
 async def test_nats_does_not_answer_for_long(nats: NatsServer, tmp_path: Path) -> None:
     """Both take their time, so they are waited for together."""
     await asyncio.gather(paused_for_30_seconds(nats), embedded_and_hanging(tmp_path))
@@ -149,7 +148,6 @@ async def embedded_and_hanging(tmp_path: Path) -> None:
             assert hanging not in children_of(server.pid)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("end", ["kill", "terminate"])
 async def test_nats_is_gone_for_some_seconds(nats: NatsServer, end: str) -> None:
     """Nobody listens at its address, then it is back with the same store."""
@@ -164,7 +162,6 @@ async def test_nats_is_gone_for_some_seconds(nats: NatsServer, end: str) -> None
             await nats.start()
 
 
-@pytest.mark.timeout(300)
 async def test_a_worker_that_starts_without_nats(nats: NatsServer) -> None:
     """It says that it is recovering, and needs nobody to go on when NATS is back."""
     async with running_demo(nats_url=nats.url) as demo:

@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import aiohttp
-import pytest
 from faults_support import DENIED, event, until
 
 from doorstream.testing.nats import nats_server
@@ -18,7 +17,6 @@ SOON = 60.0
 PING = 6
 
 
-@pytest.mark.timeout(300)
 async def test_webhooks_are_delivered_by_the_node_in_the_background_only() -> None:
     """Whichever node the event, and the webhook, were given to."""
     async with (
@@ -41,7 +39,6 @@ async def test_webhooks_are_delivered_by_the_node_in_the_background_only() -> No
         assert sorted(ids()) == wanted
 
 
-@pytest.mark.timeout(300)
 async def test_a_signalr_client_goes_on_at_the_other_node() -> None:
     """Stateful reconnect: negotiated and dialled at one node, dialled again at the other, which numbers alike.
 

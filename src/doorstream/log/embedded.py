@@ -151,7 +151,6 @@ class EmbeddedServer:
         self._user = "doorstream"
         self._password = secrets.token_urlsafe(32)
         self._port = free_port()
-        self._is_known = False
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -166,14 +165,14 @@ class EmbeddedServer:
 
     async def start(self) -> None:
         """Start the child and wait until it listens; raises StartError."""
+        is_first = self._process is None
         try:
             await self._launch()
         except StartError:
-            if self._is_known or _is_free(self._port):
+            if not is_first or _is_free(self._port):
                 raise
             self._port = free_port()  # somebody was faster, and nobody knows yet which one it was to be
             await self._launch()
-        self._is_known = True
 
     async def _launch(self) -> None:
         run = self._directory / "run"

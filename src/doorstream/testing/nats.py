@@ -79,6 +79,16 @@ async def nats_server() -> AsyncIterator[NatsServer]:
             os.close(lock)
 
 
+async def removed(server: EmbeddedServer, stream: str = "*") -> None:
+    """Wait until nothing is left of a stream, or of all, that were deleted.
+
+    nats-server removes what a stream kept after it has answered. A stream of the same name that is created or deleted
+    meanwhile is now and then refused ("error creating store for stream", 10049), or has what the first one had.
+    """
+    kept = server._directory / "store" / "jetstream"  # noqa: SLF001 - tests' own look behind it
+    await until(lambda: not any(kept.glob(f"*/streams/{stream}")), 60)
+
+
 @contextlib.asynccontextmanager
 async def empty_log(connection: Connection) -> AsyncIterator[EventLog]:
     """A log without events, open.

@@ -23,7 +23,6 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.timeout(300)
 def test_the_tutorial(tmp_path):
     """Each line that it shows after a command is printed by that command, in that order."""
     ran = 0

@@ -17,6 +17,7 @@ from doorstream.log import EventLog, LogUnavailable, Message
 from doorstream.log.derived import DerivedFile
 from doorstream.testing import OTHER_SITE, SITE, make_event, until
 from doorstream.testing.live import Site
+from doorstream.testing.nats import removed
 
 
 @pytest.fixture(autouse=True)
@@ -124,8 +125,7 @@ async def test_an_index_of_another_log_is_built_again(open_index, site, path, co
     await index.stop()
     await site.log.close()
     await connection.api("STREAM.DELETE.EVENTS")
-    kept = shared_server._directory / "store" / "jetstream"
-    await until(lambda: not any(kept.glob("*/streams/EVENTS")), 60)  # it is removed after the answer (see nats_url)
+    await removed(shared_server, "EVENTS")
     log = EventLog(connection, Retention(86_400))
     await log.open()
     anew = await Site.open(log)

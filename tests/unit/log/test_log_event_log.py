@@ -8,7 +8,8 @@ import pytest
 from doorstream.events import Position, Retention
 from doorstream.log import ApiError, Connection, EventLog, Extent, LogUnavailable, PositionGone
 from doorstream.log import reader as reader_module
-from doorstream.testing import OTHER_SITE, SITE, until
+from doorstream.testing import OTHER_SITE, SITE
+from doorstream.testing.nats import removed
 
 BODY = b'{"id":"%b","topic":"x.a","siteId":"%b","occurred":1,"body":{%b},"cloudNode":null,"metadata":null}'
 
@@ -181,8 +182,7 @@ async def test_the_epoch_stays_and_a_new_log_has_another(log, connection, shared
     assert config["max_bytes"] == 10_000_000
 
     await connection.api("STREAM.DELETE.EVENTS")
-    kept = shared_server._directory / "store" / "jetstream"
-    await until(lambda: not any(kept.glob("*/streams/EVENTS")), 60)  # it is removed after the answer (see nats_url)
+    await removed(shared_server, "EVENTS")
     anew = EventLog(connection, Retention(3600))
     await anew.open()
     await anew.close()
